@@ -1,0 +1,1 @@
+"""What every room stands on: tenancy, events, errors, paging. Knows no domain word."""

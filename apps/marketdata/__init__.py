@@ -1,0 +1,1 @@
+"""What the market did: instruments, the bar store, replay as a live feed."""

@@ -1,0 +1,1 @@
+"""The pages a trader sees, and the socket that keeps them alive."""

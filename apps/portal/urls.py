@@ -1,0 +1,66 @@
+"""The pages' addresses, and the live socket's ticket under /api/v1."""
+
+from django.urls import URLPattern, path
+
+from apps.portal import api
+from apps.portal.pages import (
+    accounts,
+    alerts,
+    charts,
+    deployments,
+    home,
+    orders,
+    positions,
+    search,
+    signals,
+    switch,
+    trades,
+    webhooks,
+)
+
+urlpatterns: list[URLPattern] = [
+    path("", home.home, name="home"),
+    path("start/", home.start, name="start"),
+    path("search/", search.search, name="search"),
+    path("signals/", signals.signals, name="signals"),
+    path("signals/<uuid:signal_id>/", signals.signal, name="signal"),
+    path("decisions/<uuid:decision_id>/", signals.decision, name="decision"),
+    path("positions/", positions.positions, name="positions"),
+    path("positions/<uuid:position_id>/", positions.position, name="position"),
+    path("positions/<uuid:position_id>/close/", positions.close, name="position-close"),
+    path("orders/", orders.orders, name="orders"),
+    path("orders/<uuid:order_id>/", orders.order, name="order"),
+    path("orders/<uuid:order_id>/cancel/", orders.cancel, name="order-cancel"),
+    path("trades/", trades.trades, name="trades"),
+    path("trades/<uuid:trade_id>/", trades.trade, name="trade"),
+    path("charts/", charts.charts, name="charts"),
+    path("charts/<uuid:instrument_id>/", charts.chart, name="chart"),
+    path("charts/<uuid:instrument_id>/bars.json", charts.bars, name="chart-bars"),
+    path("deployments/", deployments.deployments, name="deployments"),
+    path("deployments/new/", deployments.new, name="deployment-new"),
+    path("deployments/<uuid:deployment_id>/", deployments.deployment, name="deployment"),
+    path("deployments/<uuid:deployment_id>/pause/", deployments.pause, name="deployment-pause"),
+    path("deployments/<uuid:deployment_id>/resume/", deployments.resume, name="deployment-resume"),
+    path("deployments/<uuid:deployment_id>/end/", deployments.end, name="deployment-end"),
+    path("accounts/", accounts.accounts, name="accounts"),
+    path("accounts/new/", accounts.new, name="account-new"),
+    path("accounts/<uuid:account_id>/", accounts.account, name="account"),
+    path("accounts/<uuid:account_id>/limits/", accounts.limits, name="account-limits"),
+    path("accounts/<uuid:account_id>/equity.json", accounts.equity, name="account-equity"),
+    path("webhooks/", webhooks.webhooks, name="webhooks"),
+    path("webhooks/new/", webhooks.new, name="webhook-new"),
+    path("webhooks/log/", webhooks.log, name="webhook-log"),
+    path("webhooks/<uuid:endpoint_id>/", webhooks.webhook, name="webhook"),
+    path("webhooks/<uuid:endpoint_id>/rotate/", webhooks.rotate, name="webhook-rotate"),
+    path("webhooks/<uuid:endpoint_id>/pause/", webhooks.pause, name="webhook-pause"),
+    path("webhooks/<uuid:endpoint_id>/resume/", webhooks.resume, name="webhook-resume"),
+    path("webhooks/<uuid:endpoint_id>/delete/", webhooks.delete, name="webhook-delete"),
+    path("alerts/<uuid:alert_id>/", alerts.alert, name="alert"),
+    path("alerts/<uuid:alert_id>/replay/", alerts.replay, name="alert-replay"),
+    path("switch/", switch.switch, name="switch"),
+    path("switch/halt/", switch.halt, name="halt"),
+    path("switch/resume/", switch.resume, name="resume"),
+]
+api_urlpatterns: list[URLPattern] = [
+    path("live/ticket", api.Ticket.as_view(), name="api-live-ticket"),
+]

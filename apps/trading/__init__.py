@@ -1,0 +1,1 @@
+"""From a decision to a closed trade: accounts, risk, the desk, orders, fills, positions."""

@@ -1,0 +1,1 @@
+"""The door for alerts: a user's endpoints, the durable intake, the reading of messages."""

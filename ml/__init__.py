@@ -1,0 +1,1 @@
+"""Market data to decisions as pure functions: arrays in, arrays out, no database and no network."""

@@ -1,0 +1,1 @@
+"""How fast the service is, measured on the real servers."""

@@ -1,0 +1,236 @@
+"""How many stored alerts a second become orders that the paper broker has accepted?
+
+The real processes, `manage.py pipeline` and `manage.py desk`, with PostgreSQL on the same machine.
+First a heap of alerts at once (alerts per second), then 200 a second for ten seconds (how long an
+alert takes to its order). The reference takes the alerts one by one, a transaction each.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+HEAP = 6_000
+TENANTS = 20
+PACE = 200
+PACED_S = 10
+THRESHOLD = 1_000
+THRESHOLD_MS = 250.0
+
+
+def main() -> int:
+    from tests import stage  # starts the servers and sets the environment
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "pinelab.settings"
+    import django
+
+    django.setup()
+    import psycopg
+
+    endpoints = build()
+    with psycopg.connect(stage.STAGE.databases.ops, autocommit=True) as own:
+        reference = one_by_one(own, endpoints)
+        with running("pipeline"), running("desk"):
+            store(own, endpoints, 200, label="warm")
+            wait_for_accepted(own, 200)
+            rate = heap(own, endpoints)
+            written, accepted = paced(own, endpoints)
+    result = {
+        "bench": "pipeline",
+        "value": round(rate),
+        "unit": "alerts/s",
+        "reference": round(reference),
+        "ratio": round(rate / reference, 1),
+        "threshold": THRESHOLD,
+        "ok": rate >= THRESHOLD and percentile(written, 99) <= THRESHOLD_MS,
+        "p50_ms_at_200": round(percentile(written, 50), 1),
+        "p99_ms_at_200": round(percentile(written, 99), 1),
+        "accepted_p99_ms_at_200": round(percentile(accepted, 99), 1),
+        "tenants": TENANTS,
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0 if result["ok"] else 1
+
+
+def build() -> list[tuple[UUID, UUID]]:
+    """Tenants with an endpoint deployed to a paper account without limits; a market that is open.
+
+    Returns:
+        tenant and endpoint ids.
+    """
+    from decimal import Decimal
+
+    from apps.core.tenancy import acting_across, acting_for
+    from apps.marketdata import feed
+    from apps.trading.models import RiskLimits
+    from tests.factories import (
+        NOON,
+        make_account,
+        make_deployment,
+        make_endpoint,
+        make_instrument,
+        make_tenant,
+    )
+
+    instrument = make_instrument()
+    with acting_across("benchmark: market"):
+        feed.open_bar(instrument, NOON, Decimal(100))
+    unlimited = dict.fromkeys(
+        field.name for field in RiskLimits._meta.concrete_fields if field.name.startswith("max_")
+    )
+    made = []
+    for number in range(TENANTS):
+        tenant = make_tenant(f"t{number}@example.com", f"Tenant {number}")
+        endpoint = make_endpoint(tenant, f"token-{number}")
+        account = make_account(tenant)
+        with acting_for(tenant):
+            RiskLimits.objects.create(account=account, price_band=None, **unlimited)
+        make_deployment(tenant, endpoint, account)
+        made.append((tenant.pk, endpoint.pk))
+    return made
+
+
+def body(label: str, number: int) -> bytes:
+    """As a strategy's order-fill alert is, with an idempotency id."""
+    now = datetime.now(UTC).isoformat()
+    return json.dumps(
+        {
+            "ticker": "BTCUSD",
+            "exchange": "TEST",
+            "action": "buy" if number % 2 else "sell",
+            "quantity": "0.01",
+            "price": "100.2",
+            "interval": "15",
+            "strategy": f"trend-{number}",
+            "order_id": f"{label}-{number}",
+            "bar_time": "2026-03-02T12:00:00Z",
+            "fired_at": now,
+        }
+    ).encode()
+
+
+def store(own: Any, endpoints: Sequence[tuple[UUID, UUID]], count: int, *, label: str) -> None:
+    """As the intake does: one statement, one commit, one NOTIFY."""
+    rows = [(*endpoints[n % len(endpoints)], body(label, n)) for n in range(count)]
+    with own.transaction():
+        own.execute(
+            "INSERT INTO webhooks_alert"
+            " (id, tenant_id, endpoint_id, body, content_type, received_at)"
+            " SELECT gen_random_uuid(), t, e, b, '', clock_timestamp()"
+            " FROM unnest(%s::uuid[], %s::uuid[], %s::bytea[]) AS v (t, e, b)",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+        own.execute("SELECT pg_notify('pinelab_alerts', '')")
+
+
+def one_by_one(own: Any, endpoints: Sequence[tuple[UUID, UUID]]) -> float:
+    """Alerts a second of the plain way: one alert, one transaction, to the order accepted."""
+    from django.utils import timezone
+
+    from apps.signals import pipeline
+    from apps.trading import desk
+
+    store(own, endpoints, 150, label="reference")
+    pipeline.take(limit=20)
+    desk.dispatch(now=timezone.now())
+    begun = time.perf_counter()
+    for _ in range(100):
+        pipeline.take(limit=1)
+        desk.dispatch(now=timezone.now())
+    elapsed = time.perf_counter() - begun
+    while pipeline.take():
+        pass
+    while desk.dispatch(now=timezone.now()):
+        pass
+    own.execute("DELETE FROM webhooks_recentbody")
+    return 100 / elapsed
+
+
+@contextlib.contextmanager
+def running(name: str) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "manage.py", name])  # noqa: S603
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def accepted_count(own: Any) -> int:
+    row = own.execute("SELECT count(*) FROM trading_order WHERE status = 'accepted'").fetchone()
+    return int(row[0])
+
+
+def wait_for_accepted(own: Any, more: int, *, before: int | None = None) -> None:
+    target = (accepted_count(own) if before is None else before) + more
+    deadline = time.monotonic() + 120
+    while accepted_count(own) < target:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"only {accepted_count(own)} of {target} orders were accepted")
+        time.sleep(0.02)
+
+
+def heap(own: Any, endpoints: Sequence[tuple[UUID, UUID]]) -> float:
+    before = accepted_count(own)
+    begun = time.perf_counter()
+    store(own, endpoints, HEAP, label="heap")
+    wait_for_accepted(own, HEAP, before=before)
+    return HEAP / (time.perf_counter() - begun)
+
+
+def paced(own: Any, endpoints: Sequence[tuple[UUID, UUID]]) -> tuple[list[float], list[float]]:
+    """Milliseconds from the alert's commit to its order's row, and to its acceptance."""
+    stored: dict[str, float] = {}
+    written: dict[str, float] = {}
+    accepted: dict[str, float] = {}
+    began_at = own.execute("SELECT clock_timestamp()").fetchone()[0]
+    begun = time.perf_counter()
+    sent, total = 0, PACE * PACED_S
+    deadline = begun + PACED_S + 30
+    while len(accepted) < total and time.perf_counter() < deadline:
+        due = min(total, int((time.perf_counter() - begun) * PACE))
+        for number in range(sent, due):
+            store(own, [endpoints[number % len(endpoints)]], 1, label=f"paced-{number}")
+            stored[f"paced-{number}-0"] = time.perf_counter()
+        sent = max(sent, due)
+        look(own, began_at, written, accepted)
+        time.sleep(0.004)
+    return (
+        [(written[name] - stored[name]) * 1000 for name in stored if name in written],
+        [(accepted[name] - stored[name]) * 1000 for name in stored if name in accepted],
+    )
+
+
+def look(
+    own: Any, began_at: datetime, written: dict[str, float], accepted: dict[str, float]
+) -> None:
+    """Note which orders are there now; the time of looking is at most one look too late."""
+    rows = own.execute(
+        "SELECT s.reading->>'order_id', o.status FROM trading_order o"
+        " JOIN signals_signal s ON s.id = o.signal_id"
+        " WHERE o.created_at > greatest(%s, clock_timestamp() - interval '2 s')",
+        [began_at],
+    ).fetchall()
+    now = time.perf_counter()
+    for name, status in rows:
+        written.setdefault(name, now)
+        if status == "accepted":
+            accepted.setdefault(name, now)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    ordered = sorted(values)
+    if not ordered:
+        return float("inf")
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Invariant 15: after a halt has committed, no entry is claimed; what reduces still passes."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.chaos import checks, load
+from tests.chaos.cast import Player
+from tests.chaos.harness import Service, until
+
+CLAIMED = "SELECT count(*) FROM witness.claim WHERE tenant_id = %s AND NOT reduce_only"
+OPEN_ENTRIES = """
+SELECT id FROM trading_order WHERE tenant_id = %s AND NOT reduce_only
+  AND status IN ('new', 'submitting', 'accepted', 'partially_filled', 'unknown')
+"""
+HELD = """
+SELECT quantity FROM trading_position p JOIN marketdata_instrument i ON i.id = p.instrument_id
+WHERE tenant_id = %s AND symbol = 'AAAUSD'
+"""
+
+
+def queue(service: Service, player: Player, alerts: int) -> None:
+    """The desk is amid the claims of many entries, and many alerts still wait."""
+    resting = load.alert("buy", order_type="limit", price="95", symbol="BBBUSD")
+    load.post_all(service.port("hooks"), [(player.token, resting)])
+    checks.settled(service)
+    with service.without("pipeline"):
+        sends = [(player.token, load.alert()) for _ in range(alerts)]
+        assert set(load.post_all(service.port("hooks"), sends, lines=32).statuses) == {202}
+    until(
+        lambda: service.stores.rows(CLAIMED, player.tenant_id)[0][0] > 20,
+        patience_s=30,
+        what="entries claimed",
+    )
+
+
+def halted(service: Service, player: Player, halt: Callable[[], None], alerts: int) -> None:
+    """Throw the switch amid the claims, while more alerts keep coming."""
+    queue(service, player, alerts)
+    more = load.Load(service.port("hooks"), pause_s=0.01)
+    sending = threading.Thread(target=more.each, args=[[player]], kwargs={"senders": 4})
+    sending.start()
+    try:
+        halt()
+        load.post_all(service.port("hooks"), [(player.token, load.alert("close"))])
+    finally:
+        more.is_over.set()
+        sending.join()
+    checks.settled(service)
+    load.post_all(service.port("hooks"), [(player.token, load.alert("close"))])
+    checks.settled(service)
+
+    assert service.stores.rows(OPEN_ENTRIES, player.tenant_id) == []
+    assert service.stores.rows(HELD, player.tenant_id)[0][0] == 0
+    assert checks.outcomes(service, [player.tenant_id])["halted"] > 0
+    checks.hold(service)
+
+
+class TestHalt:
+    """Mutants: the claim reads the switch without a share lock; the claim reads a switch of five
+    seconds ago; the halt leaves open orders alone.
+    """
+
+    @pytest.mark.chaos
+    def test_by_the_api_without_redis(self, service: Service) -> None:
+        self.by_the_api(service, alerts=600)
+
+    @pytest.mark.chaos
+    def test_by_the_operator_without_the_web(self, service: Service) -> None:
+        self.by_the_operator(service, alerts=600)
+
+    @pytest.mark.chaos_full
+    def test_by_the_api_with_thousands_queued(self, service: Service) -> None:
+        self.by_the_api(service, alerts=5_000)
+
+    @pytest.mark.chaos_full
+    def test_by_the_operator_with_thousands_queued(self, service: Service) -> None:
+        self.by_the_operator(service, alerts=5_000)
+
+    def by_the_api(self, service: Service, *, alerts: int) -> None:
+        [player] = service.take(1)
+
+        def halt() -> None:
+            service.stores.redis.kill()
+            answer = service.api(player, "POST", "halt", {"reason": "chaos"})
+            assert answer.status == 200, answer.body
+            service.stores.redis.start_again()
+
+        halted(service, player, halt, alerts)
+
+    def by_the_operator(self, service: Service, *, alerts: int) -> None:
+        [player] = service.take(1)
+
+        def halt() -> None:
+            with service.without("web"):
+                service.manage("halt", "--reason", "chaos")
+
+        try:
+            halted(service, player, halt, alerts)
+        finally:
+            service.manage("resume")
