@@ -23,6 +23,9 @@ DEV := .venv/.dev-$(WANTED)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	--constraint deploy/constraints.txt
 
+# Left out of `make test`: minutes rather than seconds.
+EVERYDAY := not slow and not chaos_full and not browser_long
+
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -30,8 +33,15 @@ run: $(RUN) build ## the whole service on this machine (ARGS="--quiet --no-demo 
 	@exec $(BIN)/python manage.py up $(ARGS)
 
 test: $(DEV) build ## the tests (PYTEST_ARGS="tests/apps/webhooks -k formats")
-	@$(BIN)/python -m pinelab.frontend test
+ifdef PYTEST_ARGS
 	@PINELAB_CHROMIUM="$$($(BIN)/python -m tests.chromium)" $(BIN)/python -m pytest $(PYTEST_ARGS)
+else
+	@$(BIN)/python -m pinelab.frontend test
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "$(EVERYDAY) and not chaos and not browser"
+	@echo "Those that need the machine for themselves:"
+	@PINELAB_CHROMIUM="$$($(BIN)/python -m tests.chromium)" \
+		$(BIN)/python -m pytest -q -m "$(EVERYDAY) and (chaos or browser)"
+endif
 
 test-long: $(DEV) build ## those that take minutes
 	@PINELAB_CHROMIUM="$$($(BIN)/python -m tests.chromium)" \

@@ -87,8 +87,8 @@ PROCESSES = (
     Process("feed", "manage.py feed", needs=CROSS_TENANT),
     Process(
         "worker",
-        "-m celery --app pinelab worker --beat --schedule {var}/beat --concurrency 1"
-        " --without-gossip --without-mingle --without-heartbeat --loglevel WARNING",
+        "-W ignore -m celery --quiet --app pinelab worker --beat --schedule {var}/beat"
+        " --concurrency 1 --without-gossip --without-mingle --without-heartbeat --loglevel WARNING",
         needs=CROSS_TENANT,
     ),
 )

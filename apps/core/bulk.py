@@ -97,7 +97,7 @@ def update(rows: Iterable[models.Model], names: Sequence[str]) -> None:
 
 def _left_to_the_database(row: models.Model, field: "models.Field[Any, Any]") -> bool:
     value = getattr(row, field.attname)
-    return field.has_db_default() and not isinstance(value, str | int | float | bytes)  # type: ignore[attr-defined]
+    return field.has_db_default() and not isinstance(value, str | int | float | bytes)
 
 
 def _placeholders(columns: Sequence[_Column]) -> str:

@@ -46,6 +46,8 @@ class Filter:
     label: str
     choices: Choices | Callable[[], Choices]
     narrow: Callable[[Rows, str], Rows]
+    # What is shown when nothing is chosen.
+    unchosen: str = "All"
 
     def offered(self) -> Choices:
         return self.choices() if callable(self.choices) else self.choices
@@ -59,6 +61,7 @@ class Asked:
     label: str
     choices: Choices
     value: str
+    unchosen: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,8 @@ class Listing:
         for each in self.filters:
             choices, value = each.offered(), request.GET.get(each.name, "")
             known = {key for key, _ in choices}
-            asked.append(Asked(each.name, each.label, choices, value if value in known else ""))
+            chosen = value if value in known else ""
+            asked.append(Asked(each.name, each.label, choices, chosen, each.unchosen))
         search = request.GET.get("q", "").strip()[:LONGEST_SEARCH] if self.search else ""
         sorts = {column.sort for column in self.columns if column.sort}
         sort = request.GET.get("sort", "")

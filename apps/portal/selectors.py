@@ -224,7 +224,13 @@ def record(rows: QuerySet[Trade]) -> Record:
         gained=Sum("profit", filter=Q(profit__gt=0)),
         lost=Sum("profit", filter=Q(profit__lt=0)),
     )
-    return Record(**{name: value or ZERO for name, value in found.items()})
+    return Record(
+        count=found["count"],
+        won=found["won"],
+        total=found["total"] or ZERO,
+        gained=found["gained"] or ZERO,
+        lost=found["lost"] or ZERO,
+    )
 
 
 # --- what needs somebody ------------------------------------------------------------------------
@@ -265,7 +271,7 @@ def orders_in_doubt() -> int:
 
 def rejections(*, since: datetime) -> list[dict[str, Any]]:
     """Why alerts were not traded, the most frequent reason first."""
-    rows: QuerySet[Any, dict[str, Any]] = (
+    rows: QuerySet[Any, Any] = (
         Decision.objects.filter(outcome="rejected", decided_at__gte=since, signal__isnull=False)
         .values("code")
         .annotate(count=Count("pk"))

@@ -33,13 +33,16 @@ class Freshness:
         *,
         now: datetime,
     ) -> Verdict | None:
-        """A duplicate, one overtaken by a newer signal, or one that is too old."""
-        digest = meaning(signal, reading)
+        """A duplicate, one overtaken by a newer signal, or one that is too old.
+
+        A replay is no duplicate, for a person asked for it, and no younger than its original.
+        """
+        digest = meaning(signal, reading) if alert.replay_of is None else None
         if digest is not None and (endpoint.pk, digest) in self.seen:
             return Verdict(
                 "duplicate", "duplicate_signal", "The same signal has been acted on already."
             )
-        fired_at = min(reading.fired_at or alert.received_at, now)
+        fired_at = min(reading.fired_at or _arrival(alert), now)
         head = self.heads.get(_stream(endpoint, signal))
         if head is not None and fired_at < head.fired_at:
             late = (head.fired_at - fired_at).total_seconds()
@@ -59,7 +62,13 @@ class Freshness:
         return None
 
     def note(
-        self, endpoint: Endpoint, signal: Signal, reading: ParsedAlert, *, now: datetime
+        self,
+        endpoint: Endpoint,
+        signal: Signal,
+        reading: ParsedAlert,
+        alert: Alert,
+        *,
+        now: datetime,
     ) -> None:
         """This signal is acted on."""
         if (digest := meaning(signal, reading)) is not None:
@@ -74,7 +83,9 @@ class Freshness:
                 )
             )
         stream = _stream(endpoint, signal)
-        fired_at = min(reading.fired_at or now, now)
+        # As in ``refuses``: one that does not say is as old as its arrival, not as its decision,
+        # which those that arrived meanwhile would all precede.
+        fired_at = min(reading.fired_at or _arrival(alert), now)
         head = self.heads.get(stream)
         if head is None:
             head = self.heads[stream] = StreamHead(
@@ -149,6 +160,10 @@ def meaning(signal: Signal, reading: ParsedAlert) -> bytes | None:
     else:
         return None
     return hashlib.sha256("\x1f".join(parts).encode()).digest()
+
+
+def _arrival(alert: Alert) -> datetime:
+    return (alert.replay_of or alert).received_at
 
 
 def _stream(endpoint: Endpoint, signal: Signal) -> Stream:

@@ -90,7 +90,7 @@ def _waiting(limit: int, only: UUID | None = None) -> list[Alert]:
     rows = (
         Alert.objects.select_for_update(skip_locked=True, of=("self",))
         .filter(status=Alert.Status.STORED)
-        .select_related("endpoint")
+        .select_related("endpoint", "replay_of")
         .order_by("received_at")
     )
     return list(rows.filter(pk=only) if only else rows[:limit])
@@ -223,7 +223,7 @@ def _decide(
         return
     if case.signal is None or case.instrument is None:
         raise AssertionError("a case without a signal was not refused")
-    fresh.note(case.endpoint, case.signal, case.reading, now=now)
+    fresh.note(case.endpoint, case.signal, case.reading, case.alert, now=now)
     intent = intent_of(case.signal, case.reading, case.instrument)
     for deployment in deployments:
         book = account_books[deployment.account_id]
@@ -253,9 +253,7 @@ def _before_any_deployment(
         )
     if (fault := unsupported(case.reading)) is not None:
         return Verdict("rejected", *fault)
-    if case.alert.replay_of_id is None and (
-        verdict := fresh.refuses(case.endpoint, case.signal, case.reading, case.alert, now=now)
-    ):
+    if verdict := fresh.refuses(case.endpoint, case.signal, case.reading, case.alert, now=now):
         return verdict
     if not deployments:
         return Verdict(

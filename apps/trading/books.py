@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Case, DecimalField, F, Sum, Value, When
+from django.db.models import Case, DecimalField, F, Min, Q, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from apps.core import bulk
@@ -28,6 +28,7 @@ from apps.trading.models import (
 
 # An order whose fate has been unknown for longer keeps its source out of the instrument.
 DOUBT_BLOCKS_AFTER = timedelta(seconds=60)
+REMAINING = F("quantity") - F("filled_quantity")
 MONEY: "DecimalField[Decimal, Decimal]" = DecimalField(max_digits=38, decimal_places=18)
 
 
@@ -244,21 +245,38 @@ def _read_orders(books: dict[UUID, AccountBook], *, now: datetime) -> None:
     open_ = Order.objects.filter(account__in=books, status__in=Order.OPEN, parent=None).exclude(
         reduce_only=True, kind__in=["stop", "stop_limit", "limit"]
     )
-    for order in open_:
-        book = books[order.account_id]
-        book._count(order, order.remaining_quantity)
-        if (
-            order.status == Order.Status.UNKNOWN
-            and order.submitted_at is not None
-            and now - order.submitted_at > DOUBT_BLOCKS_AFTER
-        ):
-            book.in_doubt.add((order.deployment_id, order.instrument_id))
+    # Summed by the database: an account may have thousands of orders open.
+    alike = open_.values("account_id", "instrument_id", "side", "kind", "reduce_only").annotate(
+        asked_at=Min("cancel_requested_at"),
+        kept=Sum(REMAINING, filter=Q(cancel_requested_at=None)),
+        leaving=Sum(REMAINING, filter=Q(cancel_requested_at__isnull=False)),
+    )
+    for row in alike:
+        book = books[row["account_id"]]
+        order = Order(
+            instrument_id=row["instrument_id"],
+            side=row["side"],
+            kind=row["kind"],
+            reduce_only=row["reduce_only"],
+        )
+        book._count(order, row["kept"] or ZERO)
+        order.cancel_requested_at = row["asked_at"]
+        book._count(order, row["leaving"] or ZERO)
+
+    doubtful = open_.filter(status=Order.Status.UNKNOWN, submitted_at__lt=now - DOUBT_BLOCKS_AFTER)
+    for account_id, *where in doubtful.values_list("account_id", "deployment_id", "instrument_id"):
+        books[account_id].in_doubt.add((where[0], where[1]))
 
 
 def _read_recent(books: dict[UUID, AccountBook], *, now: datetime) -> None:
     window_s = max((book.limits.duplicate_window_s for book in books.values()), default=0)
     since = now - timedelta(seconds=max(60, window_s))
-    recent = Order.objects.filter(account__in=books, created_at__gte=since, parent=None)
+    counts = [
+        pk
+        for pk, book in books.items()
+        if book.limits.max_orders_per_minute is not None or book.limits.duplicate_window_s
+    ]
+    recent = Order.objects.filter(account__in=counts, created_at__gte=since, parent=None)
     for account_id, *placed in recent.values_list(
         "account_id", "instrument_id", "side", "quantity", "created_at"
     ):

@@ -313,7 +313,9 @@ class Order(TenantModel):
                 ),
                 name="order_status_known",
             ),
-            models.CheckConstraint(condition=Q(risk__passed=True), name="order_passed_risk"),
+            models.CheckConstraint(
+                condition=Q(risk__contains={"passed": True}), name="order_passed_risk"
+            ),
             models.CheckConstraint(
                 condition=Q(limit_price__isnull=True) | Q(limit_price__gt=0),
                 name="order_limit_price_positive",

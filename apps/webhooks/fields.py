@@ -31,6 +31,15 @@ class Found:
     def put(self, name: str, value: Tree, *, rank: int = 0, depth: int = 0) -> None:
         self.values.setdefault(name, []).append((depth, rank, value))
 
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.values.values()))
+
+    def expect(self, name: str, *, known: int) -> None:
+        """A quantity that is an object and holds nothing we know is not the same as none."""
+        if name == "quantity" and self.size == known:
+            self.faults.add(MessageCode.AMBIGUOUS_NUMBER)
+
     def all(self, name: str) -> list[Tree]:
         """Return the field's values, from the shallowest and clearest name on."""
         found = self.values.get(name)
@@ -152,7 +161,9 @@ def _descend(
             found.put("ticker", value, depth=depth)
         elif name not in ("ticker", "symbol", "instrument"):
             inner = "ignored" if not {"ticker", "symbol"} & value.keys() else inner
+    known = found.size
     _walk(value, found, depth=depth + 1, context=inner)
+    found.expect(_meaning(key, context)[0], known=known)
 
 
 def _sort(key: str, value: Tree, found: Found, *, depth: int, context: str) -> None:

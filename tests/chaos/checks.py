@@ -163,8 +163,13 @@ def settled(service: Service, *, patience_s: float = 60.0) -> float:
         service.raise_the_dead()
         return not service.stores.rows(query)
 
-    took = until(lambda: nothing(UNDECIDED), patience_s=patience_s, what="all alerts decided")
-    until(lambda: nothing(UNDONE), patience_s=patience_s, what="all orders at rest")
+    try:
+        took = until(lambda: nothing(UNDECIDED), patience_s=patience_s, what="all alerts decided")
+        until(lambda: nothing(UNDONE), patience_s=patience_s, what="all orders at rest")
+    except TimeoutError:
+        # What is broken says more than what is late.
+        hold(service)
+        raise
     return took
 
 

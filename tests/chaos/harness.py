@@ -135,6 +135,16 @@ class Service:
         return [self.players[next(self._next_player)] for _ in range(wanted)]
 
     @contextmanager
+    def beside(self, *names: str) -> Iterator[None]:
+        """The block happens while these processes run too."""
+        self.start(*names)
+        try:
+            self.ready(*names)
+            yield
+        finally:
+            self.stop(*names)
+
+    @contextmanager
     def without(self, *names: str) -> Iterator[None]:
         """The block happens while these processes do not run."""
         self.kill(*names)

@@ -29,7 +29,7 @@ class TestAFrozenDatabase:
         try:
             time.sleep(chance.uniform(0.5, 1.5))
             service.stores.postgres.signal_all(signal.SIGSTOP)
-            time.sleep(4)
+            time.sleep(3)
         finally:
             service.stores.postgres.signal_all(signal.SIGCONT)
             time.sleep(2)
@@ -68,7 +68,7 @@ class TestABarsClose:
 
     def test_a_burst_of_many_tenants_is_accepted_in_time(self, service: Service) -> None:
         players = service.take(8)
-        sends = [(player.token, load.alert()) for player in players for _ in range(250)]
+        sends = [(player.token, load.alert()) for player in players for _ in range(125)]
 
         ledger = load.post_all(service.port("hooks"), sends, lines=200)
 

@@ -65,7 +65,7 @@ class TestNothingIsLostOrDoubled:
         self, service: Service, angry_monkey: Monkey
     ) -> None:
         scale = Scale(
-            senders=6, players=6, kills=12, between_s=(0.3, 2.2), pause_s=0.04, least_acked=300
+            senders=6, players=6, kills=10, between_s=(0.3, 1.8), pause_s=0.04, least_acked=300
         )
 
         ledger, _ = storm(service, angry_monkey, scale)
@@ -75,7 +75,7 @@ class TestNothingIsLostOrDoubled:
     @pytest.mark.chaos_full
     def test_under_full_load(self, service: Service, angry_monkey: Monkey) -> None:
         scale = Scale(
-            senders=64, players=16, kills=60, between_s=(0.5, 8.0), pause_s=0.3, least_acked=20_000
+            senders=64, players=16, kills=60, between_s=(0.5, 8.0), pause_s=0.3, least_acked=10_000
         )
 
         ledger, _ = storm(service, angry_monkey, scale)

@@ -37,7 +37,6 @@ class TestShuffledAndDelayed:
         self, service: Service, chance: random.Random
     ) -> None:
         [player] = service.take(1)
-        service.start("pipeline-2")
         now = datetime.now(UTC)
         bodies = [
             load.alert(
@@ -54,11 +53,11 @@ class TestShuffledAndDelayed:
         for place, number in zip(again, range(0, 100, 2), strict=True):
             order.insert(min(place + number, len(order)), bodies[number])
 
-        for place in range(0, len(order), 10):
-            sends = [(player.token, body) for body in order[place : place + 10]]
-            load.post_all(service.port("hooks"), sends, lines=4)
-        checks.settled(service)
-        service.stop("pipeline-2")
+        with service.beside("pipeline-2"):
+            for place in range(0, len(order), 10):
+                sends = [(player.token, body) for body in order[place : place + 10]]
+                load.post_all(service.port("hooks"), sends, lines=4)
+            checks.settled(service)
 
         assert service.stores.rows(STALE_EXPOSURE, player.tenant_id) == []
         codes = checks.outcomes(service, [player.tenant_id])

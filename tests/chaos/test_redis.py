@@ -72,7 +72,7 @@ class TestRedisLost:
     def test_nothing_is_lost_and_the_socket_tells_all(
         self, service: Service, angry_monkey: Monkey, chance: random.Random
     ) -> None:
-        self.lose(service, angry_monkey, chance, rounds=6)
+        self.lose(service, angry_monkey, chance, rounds=5)
 
     @pytest.mark.chaos_full
     def test_nothing_is_lost_for_long(

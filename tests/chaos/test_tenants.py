@@ -77,8 +77,8 @@ class TestOneConnectionManyTenants:
         for thread in threads:
             thread.start()
         try:
-            for number in range(4):
-                time.sleep(angry_monkey.choose.uniform(1.0, 2.0))
+            for number in range(3):
+                time.sleep(angry_monkey.choose.uniform(0.5, 1.5))
                 service.raise_the_dead()
                 if number % 2:
                     angry_monkey.kill("web")

@@ -42,19 +42,17 @@ class TestTheSameSendFourTimes:
 
     def collapse(self, service: Service, monkey: Monkey, scale: Scale) -> None:
         [player] = service.take(1)
-        service.start("hooks-2")
-        service.ready("hooks-2")
         ledger = Ledger()
-        sending = threading.Thread(
-            target=lambda: asyncio.run(send_pairs(service, player, scale.pairs, ledger))
-        )
-        sending.start()
-        try:
-            monkey.rampage(["hooks", "hooks-2"], kills=scale.kills, between_s=(0.3, 1.5))
-            service.ready("hooks", "hooks-2")
-        finally:
-            sending.join()
-            service.stop("hooks-2")
+        with service.beside("hooks-2"):
+            sending = threading.Thread(
+                target=lambda: asyncio.run(send_pairs(service, player, scale.pairs, ledger))
+            )
+            sending.start()
+            try:
+                monkey.rampage(["hooks", "hooks-2"], kills=scale.kills, between_s=(0.3, 1.5))
+                service.ready("hooks", "hooks-2")
+            finally:
+                sending.join()
 
         ids: dict[bytes, set[str]] = defaultdict(set)
         for sent in ledger.sends:

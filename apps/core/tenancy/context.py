@@ -100,7 +100,7 @@ def acting_across(reason: str) -> Iterator[None]:
     tenant themselves.
 
     Args:
-        reason: what this place is for; shown in ``pg_stat_activity``.
+        reason: what this place is for, in the words of docs/security.md.
 
     Raises:
         OtherTenant: a scope is already open in this thread.

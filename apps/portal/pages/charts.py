@@ -44,7 +44,6 @@ def chart(request: TenantRequest, instrument_id: UUID) -> HttpResponseBase:
     context = {
         "instrument": instrument,
         "quote": quote,
-        "stale_after": max(3 * quote.interval_s, 60) if quote else 0,
         "interval": interval,
         "intervals": list(INTERVALS),
         # Live bars are of the feed's own interval; longer ones are read anew.

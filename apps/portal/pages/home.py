@@ -31,7 +31,7 @@ def home(request: TenantRequest) -> HttpResponseBase:
         "main": worths[0] if worths else None,
         "needs": needs.found(request.frame, now=now),  # type: ignore[attr-defined]
         "progress": progress,
-        "steps": [] if progress.is_done else _steps(progress, may_manage=may_manage),
+        "steps": _steps(progress, may_manage=may_manage),
         "events": [_row(event) for event in selectors.feed()],
     }
     return show(
@@ -61,7 +61,7 @@ def show_address(
     """A new address, its curl line and its TradingView message; none of them is kept."""
     url = webhooks.intake_url(token)
     instrument = selectors.instrument_to_try()
-    context = {
+    context: dict[str, Any] = {
         "title": title,
         "url": url,
         "curl": selectors.curl_line(url, instrument),
@@ -75,6 +75,9 @@ def show_address(
 
 
 def _steps(progress: selectors.Progress, *, may_manage: bool) -> list[dict[str, Any]]:
+    """The first steps in their order; none when all are done."""
+    if progress.is_done:
+        return []
     steps = [
         _step("Confirm your e-mail address", progress.is_verified, "", "", ""),
         _step(

@@ -19,6 +19,7 @@ from apps.trading.models import BrokerAccount, Order
 
 # Said by the order's being there.
 UNSAID = ("passed", "limits")
+FRACTIONS = ("max_daily_loss", "price_band")
 
 
 def account_choices() -> list[tuple[str, str]]:
@@ -143,14 +144,15 @@ def _checks(order: Order) -> list[tuple[str, object]]:
     limits = order.risk.get("limits")
     held = list(limits.items()) if isinstance(limits, dict) else []
     return [
-        (figures.words(name), _figure(value))
+        (figures.words(name), _figure(name, value))
         for name, value in measured + held
         if value not in (None, "", [], {})
     ]
 
 
-def _figure(value: object) -> object:
+def _figure(name: str, value: object) -> object:
     try:
-        return figures.quantity(Decimal(str(value)))
+        number = Decimal(str(value))
     except InvalidOperation:
         return value
+    return figures.percent(number) if name in FRACTIONS else figures.quantity(number)

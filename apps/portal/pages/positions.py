@@ -18,9 +18,10 @@ from apps.trading.models import Fill
 
 
 def of_state(rows: Rows, value: str) -> Rows:
-    return rows.filter(quantity=0) if value == "flat" else rows.exclude(quantity=0)
+    return rows.filter(quantity=0) if value == "flat" else rows
 
 
+STATES = [("flat", "Flat"), ("all", "Open and flat")]
 LISTING = Listing(
     name="positions",
     columns=[
@@ -35,7 +36,7 @@ LISTING = Listing(
         Column("Realized", "realized", is_number=True),
     ],
     filters=[
-        Filter("state", "State", [("open", "Open"), ("flat", "Flat")], of_state),
+        Filter("state", "State", STATES, of_state, unchosen="Open"),
         Filter(
             "account", "Account", account_choices, lambda rows, value: rows.filter(account=value)
         ),
@@ -60,7 +61,7 @@ LISTING = Listing(
 def positions(request: TenantRequest) -> HttpResponseBase:
     # Flat ones are history: they are shown when asked for.
     rows = selectors.positions().filter(updated_at__isnull=False)
-    if "state" not in request.GET:
+    if request.GET.get("state") not in dict(STATES):
         rows = rows.exclude(quantity=0)
     if request.GET.get("format") == "csv":
         return LISTING.csv(request, rows)

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from apps.accounts import audit, identity
-from apps.accounts.adapter import at_our_address
+from apps.accounts.adapter import MfaAdapter, at_our_address
 from apps.accounts.models import Tenant, User
 
 FORM = {"email": "dora@example.com", "password1": "a long enough pass phrase"}
@@ -87,3 +87,20 @@ class TestPasswordReset:
 )
 def test_at_our_address_keeps_the_path_only(given: str, ours: str) -> None:
     assert at_our_address(given) == ours
+
+
+class TestSecondFactorSecrets:
+    def test_they_are_unreadable_in_the_database_and_readable_to_us(self) -> None:
+        adapter = MfaAdapter()
+
+        kept = adapter.encrypt("JBSWY3DPEHPK3PXP")
+
+        assert "JBSWY3DPEHPK3PXP" not in kept
+        assert adapter.decrypt(kept) == "JBSWY3DPEHPK3PXP"
+
+    def test_a_rotated_key_still_reads_the_old_ones(self, settings: Any) -> None:
+        kept = MfaAdapter().encrypt("JBSWY3DPEHPK3PXP")
+        settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+        settings.SECRET_KEY = "another"
+
+        assert MfaAdapter().decrypt(kept) == "JBSWY3DPEHPK3PXP"

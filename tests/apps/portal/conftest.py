@@ -14,7 +14,6 @@ import pytest
 from tests.apps.portal.wire import Wire
 from tests.stage import STAGE
 
-
 if TYPE_CHECKING:
     from django.test import Client
 

@@ -14,7 +14,6 @@ from tests.factories import (
     make_order,
 )
 
-
 if TYPE_CHECKING:
     from apps.accounts.models import Tenant
     from apps.marketdata.models import Instrument
@@ -90,7 +89,7 @@ def live_through(tenant: "Tenant", btc: "Instrument", *, signals: int = 1) -> Da
     from apps.core import events
     from apps.core.tenancy import acting_for
     from apps.signals.models import Decision, Signal
-    from apps.trading.models import EquityPoint, Fill, Position, Trade
+    from apps.trading.models import EquityPoint, Fill, Order, Position, Trade
     from apps.webhooks.models import Alert, Refusal
 
     account = make_account(tenant)
@@ -140,11 +139,15 @@ def live_through(tenant: "Tenant", btc: "Instrument", *, signals: int = 1) -> Da
             account=account, instrument=btc, quantity=Decimal(2), cost=Decimal(202),
             updated_at=NOON,
         )  # fmt: skip
-    shared = {"deployment": deployment, "status": "filled", "quantity": Decimal(2),
-              "filled_quantity": Decimal(2), "filled_value": Decimal(202)}  # fmt: skip
-    orders = [
-        make_order(tenant, account, btc, signal_id=signal.pk, **shared) for signal in accepted
-    ]
+    with acting_for(tenant):
+        orders = [
+            Order(client_order_id=f"pl-{signal.pk.hex}-0", account=account, instrument=btc,
+                  signal_id=signal.pk, deployment=deployment, side="buy", kind="market",
+                  status="filled", quantity=Decimal(2), filled_quantity=Decimal(2),
+                  filled_value=Decimal(202), risk={"passed": True}, created_at=NOON)
+            for signal in accepted
+        ]  # fmt: skip
+        Order.objects.bulk_create(orders)
     stop = make_order(
         tenant, account, btc, signal_id=accepted[0].pk, parent=orders[0], role="stop",
         kind="stop", side="sell", quantity=Decimal(2), stop_price=Decimal(90), reduce_only=True,
@@ -169,5 +172,3 @@ def live_through(tenant: "Tenant", btc: "Instrument", *, signals: int = 1) -> Da
         alert=rows[0], unreadable=unreadable, signal=accepted[0], rejected=rejected,
         decision=decisions[0], order=orders[0], stop=stop, position=position, trade=trade,
     )  # fmt: skip
-
-

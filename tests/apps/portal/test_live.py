@@ -21,7 +21,6 @@ from tests.apps.portal.wire import Wire, ticket_of
 from tests.factories import NOON, make_instrument
 from tests.stage import STAGE
 
-
 if TYPE_CHECKING:
     from apps.accounts.models import Tenant, User
 
@@ -48,7 +47,9 @@ def numbers(messages: list[dict[str, Any]]) -> list[int]:
 
 
 class TestTheTicket:
-    def test_opens_one_connection(self, live: LiveProcess, alice: "Tenant", client_for: Clients) -> None:
+    def test_opens_one_connection(
+        self, live: LiveProcess, alice: "Tenant", client_for: Clients
+    ) -> None:
         client = client_for(alice)
         ticket = ticket_of(client)
         Wire(live.port, client, ticket).close()
@@ -72,7 +73,7 @@ class TestTheTicket:
     ) -> None:
         client = client_for(alice)
         ticket = ticket_of(client)
-        keeper = redis.Redis.from_url(STAGE.redis_url)
+        keeper: Any = redis.Redis.from_url(STAGE.redis_url)
         (name,) = keeper.keys("pinelab:ticket:*")
         assert 0 < keeper.ttl(name) <= 30
         assert ticket.encode() not in name + keeper.get(name)
@@ -102,6 +103,7 @@ class TestTheTicket:
         self, live: LiveProcess, alice: "Tenant", client_for: Clients
     ) -> None:
         from websockets.sync.client import connect
+        from websockets.typing import Origin
 
         ticket = ticket_of(client_for(alice))
 
@@ -109,7 +111,7 @@ class TestTheTicket:
             pytest.raises(InvalidStatus) as refused,
             connect(
                 f"ws://127.0.0.1:{live.port}/ws/v1/?ticket={ticket}",
-                origin="https://evil.example",  # type: ignore[arg-type]
+                origin=Origin("https://evil.example"),
             ),
         ):
             pass
@@ -130,7 +132,9 @@ class TestEvents:
         assert wire.welcome == {"type": "welcome", "seq": 3, "data": {"heartbeat_s": 30.0}}
         assert numbers(wire.events(63)) == list(range(1, 64))
 
-    def test_say_what_happened(self, connect: Connect, alice: "Tenant", client_for: Clients) -> None:
+    def test_say_what_happened(
+        self, connect: Connect, alice: "Tenant", client_for: Clients
+    ) -> None:
         wire = connect(client_for(alice))
         wire.subscribe()
         happen(alice)
@@ -219,7 +223,10 @@ class TestEvents:
         assert numbers(wire.events(6)) == [1, 2, 3, 4, 5, 6]
 
     def test_survive_the_loss_of_the_bell(
-        self, connect: Connect, alice: "Tenant", client_for: Clients,
+        self,
+        connect: Connect,
+        alice: "Tenant",
+        client_for: Clients,
         superuser: "psycopg.Connection[Any]",
     ) -> None:
         wire = connect(client_for(alice))

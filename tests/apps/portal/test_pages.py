@@ -10,7 +10,6 @@ from django.test.utils import CaptureQueriesContext
 from apps.core.tenancy import acting_for
 from tests.apps.portal.desk import EXPORTS, LISTS, Day, live_through, market
 
-
 if TYPE_CHECKING:
     from apps.accounts.models import Tenant, User
 
@@ -155,9 +154,7 @@ class TestViewers:
 
 
 class TestLists:
-    def test_go_on_where_the_page_before_ended(
-        self, alice: "Tenant", client_for: Clients
-    ) -> None:
+    def test_go_on_where_the_page_before_ended(self, alice: "Tenant", client_for: Clients) -> None:
         live_through(alice, market(), signals=119)
         client = client_for(alice)
         seen: list[Any] = []
@@ -184,8 +181,11 @@ class TestLists:
         assert "q=btc" in rejected.headings[0].url
         assert b"Nothing matches" in none.content
 
-    @pytest.mark.parametrize("nonsense", ["cursor=x", "cursor=W10", "sort=alert__body",
-                                          "outcome=drop", "cursor=WyJhIiwiYiJd", "q=%00"])  # fmt: skip
+    @pytest.mark.parametrize(
+        "nonsense",
+        ["cursor=x", "cursor=W10", "cursor=WyJhIiwiYiJd", "sort=alert__body", "outcome=drop",
+         "q=%00"],
+    )  # fmt: skip
     def test_take_nonsense_for_nothing(
         self, alice: "Tenant", day: Day, client_for: Clients, nonsense: str
     ) -> None:
@@ -246,9 +246,7 @@ class TestHome:
             assert BrokerAccount.objects.get().cash == 100_000
             assert Deployment.objects.get().is_active
 
-    def test_the_checklist_knows_what_is_done(
-        self, alice: "Tenant", client_for: Clients
-    ) -> None:
+    def test_the_checklist_knows_what_is_done(self, alice: "Tenant", client_for: Clients) -> None:
         client = client_for(alice)
         before = client.get("/").context["steps"]
         client.post("/start/")
@@ -315,9 +313,7 @@ class TestWebhooks:
 
 
 class TestTheKillSwitch:
-    def test_stops_closes_and_goes_on(
-        self, alice: "Tenant", day: Day, client_for: Clients
-    ) -> None:
+    def test_stops_closes_and_goes_on(self, alice: "Tenant", day: Day, client_for: Clients) -> None:
         from apps.trading.models import Order, TradingState
 
         client = client_for(alice)
@@ -340,9 +336,7 @@ class TestAccounts:
         "duplicate_window_s": "30",
     }  # fmt: skip
 
-    def test_are_opened_with_cash_and_limits(
-        self, alice: "Tenant", client_for: Clients
-    ) -> None:
+    def test_are_opened_with_cash_and_limits(self, alice: "Tenant", client_for: Clients) -> None:
         from apps.trading.models import BrokerAccount, RiskLimits
 
         form = {"name": "Second", "cash": "2500", "currency": "EUR"}

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from websockets.sync.client import connect
-
+from websockets.typing import Origin
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -27,7 +27,7 @@ class Wire:
         self.line = self._opened.enter_context(
             connect(
                 f"ws://127.0.0.1:{port}/ws/v1/?ticket={ticket}",
-                origin="http://localhost:8000",  # type: ignore[arg-type]
+                origin=Origin("http://localhost:8000"),
                 compression=None,
                 open_timeout=10,
             )

@@ -198,17 +198,31 @@ class TestFreshness:
 
         assert len(desk.orders()) == 1
 
-    def test_a_replay_is_decided_again(self, desk: Desk) -> None:
-        stale = desk.post(self.fired(600))
-        pipeline.take()
+    def replay(self, desk: Desk, alert: Alert) -> Decision:
         with acting_for(desk.tenant):
-            replay = Alert.objects.create(
-                endpoint=desk.endpoint, body=bytes(stale.body), replay_of=stale
+            again = Alert.objects.create(
+                endpoint=desk.endpoint, body=bytes(alert.body), replay_of=alert
             )
         pipeline.take()
-
         with acting_for(desk.tenant):
-            assert Decision.objects.get(alert=replay).outcome == "accepted"
+            return Decision.objects.get(alert=again)
+
+    def test_a_replay_is_decided_again_and_is_no_duplicate(self, desk: Desk) -> None:
+        alert = desk.post(self.fired(1, order_id="Long", bar_time="2026-03-02T11:45:00Z"))
+        pipeline.take()
+
+        assert self.replay(desk, alert).outcome == "accepted"
+
+    def test_a_replay_is_no_younger_than_its_original(self, desk: Desk) -> None:
+        said = desk.post(self.fired(600))
+        silent = desk.post(json.dumps(BUY))
+        pipeline.take()
+        with acting_for(desk.tenant):
+            long_ago = timezone.now() - timedelta(seconds=600)
+            Alert.objects.filter(pk=silent.pk).update(received_at=long_ago)
+
+        assert self.replay(desk, said).code == "stale"
+        assert self.replay(desk, silent).code in ("stale", "out_of_order")
 
     def test_shuffled_and_delayed_resends_never_add_exposure(self, desk: Desk) -> None:
         chance = random.Random(5)

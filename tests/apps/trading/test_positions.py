@@ -81,7 +81,7 @@ class TestByHand:
         )
 
         assert effect.realized == realized
-        assert (effect.holding.quantity, effect.holding.cost) == after
+        assert [effect.holding.quantity, effect.holding.cost] == list(after)
 
     def test_a_large_value_is_not_rounded_to_28_digits(self) -> None:
         # 123,456,789.12345678 · 98,765.4321098765 has 31 digits.

@@ -1,0 +1,337 @@
+"""One alert from its URL to a closed paper trade, and what else a person does, in a real browser."""
+
+import itertools
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e import pages, visitor
+from tests.e2e.browser import PHONE, person, sideways, violations
+from tests.e2e.service import Service
+from tests.e2e.visitor import SOON_MS, feed, follow, is_live, numbers, told
+
+pytestmark = pytest.mark.browser
+
+WIRE_ERRORS = [r"WebSocket connection to", r"ERR_CONNECTION_REFUSED"]
+CHAIN = ("Alert", "Signal", "Decision", "Order", "Fill", "Trade")
+counter = itertools.count(1)
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service, demo: Any) -> Iterator[Page]:
+    """The demo's user at a desk."""
+    with person(browser, service.url, storage_state=demo) as (page, _):
+        yield page
+
+
+class Stay:
+    """Notices when the page is loaded anew."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.moves: list[str] = []
+        page.on("framenavigated", lambda frame: self.moves.append(frame.url))
+
+    def has_held(self) -> bool:
+        return self.moves == []
+
+
+def run(line: str) -> dict[str, Any]:
+    """A line of the page or the banner, in a shell, exactly as it is printed."""
+    done = subprocess.run(  # noqa: S602 (a shell is where a person pastes it)
+        line, shell=True, capture_output=True, text=True, timeout=30, check=True
+    )
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def unique() -> str:
+    """An id that makes a body differ from all others: an equal one is a repeat."""
+    return f"story-{next(counter)}"
+
+
+def flat(page: Page, service: Service) -> None:
+    """Nothing is held, whatever another test has left."""
+    page.goto("/positions/")
+    if page.get_by_role("link", name="BTCUSD").count():
+        service.post(action="close", id=unique())
+    expect(page.get_by_text("Nothing is held")).to_be_visible(timeout=SOON_MS)
+
+
+def hold(page: Page, service: Service) -> None:
+    """The demo is long and Home shows it."""
+    page.goto("/")
+    is_live(page)
+    service.post(action="buy", quantity="0.01", id=unique())
+    told(page, "Position in BTCUSD is 0.0")
+
+
+class TestTheDemo:
+    def test_the_printed_line_becomes_a_closed_trade_before_ones_eyes(
+        self, page: Page, service: Service
+    ) -> None:
+        flat(page, service)
+        page.goto("/")
+        is_live(page)
+        stay = Stay(page)
+        money = page.locator("#money")
+        expect(money).to_contain_text("0 open positions")
+
+        assert run(service.demo["curl"])["success"] is True
+
+        told(page, "Accepted: buy BTCUSD")
+        told(page, "Buy 0.01 BTCUSD accepted")
+        told(page, re.compile(r"Bought 0.01 BTCUSD at [\d,]+\.\d"))
+        told(page, "Position in BTCUSD is 0.01")
+        expect(money).to_contain_text("1 open position,", timeout=SOON_MS)
+
+        assert run(service.demo["curl"].replace('"buy"', '"close"'))["success"] is True
+
+        told(page, "Flat in BTCUSD")
+        told(page, re.compile(r"Closed long 0.01 BTCUSD: [+−][\d,]+\.\d\d USD"))
+        expect(money).to_contain_text("0 open positions", timeout=SOON_MS)
+        assert stay.has_held()
+
+        page.goto("/trades/")
+        row = page.get_by_role("row").filter(has_text="Long BTCUSD").first
+        expect(row).to_contain_text(re.compile(r"[+−][\d,.]+ USD"))
+
+    def test_the_chain_is_followed_both_ways_by_clicks(self, page: Page, service: Service) -> None:
+        hold(page, service)
+        service.post(action="close", id=unique())
+        told(page, "Closed long")
+        page.goto("/webhooks/log/")
+        page.locator("main a[href^='/alerts/']").nth(1).click()
+
+        for label, heading in (
+            ("Signal", "Buy 0.01 BTCUSD"),
+            ("Decision", "Buy 0.01 BTCUSD"),
+            ("Order", "Buy BTCUSD"),
+            ("Fill", "Buy BTCUSD"),
+            ("Trade", "Long BTCUSD"),
+        ):
+            follow(page, label)
+            expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+        expect(
+            page.get_by_text(re.compile(r"closed with [+−][\d,.]+ USD net")).first
+        ).to_be_visible()
+
+        for label, address in (
+            ("Fill", "/orders/"),
+            ("Order", "/orders/"),
+            ("Signal", "/signals/"),
+            ("Alert", "/alerts/"),
+        ):
+            if page.url.split("/")[3] != address.strip("/"):
+                follow(page, label)
+            expect(page).to_have_url(re.compile(re.escape(address)))
+        expect(page.get_by_text("Body as received")).to_be_visible()
+
+    def test_the_chart_draws_bars_and_what_was_done(self, page: Page, service: Service) -> None:
+        hold(page, service)
+        page.goto("/charts/")
+        page.get_by_role("link", name="DEMO:BTCUSD").click()
+
+        chart = page.get_by_role("application", name=re.compile("DEMO:BTCUSD"))
+        expect(chart.locator("canvas").first).to_be_visible()
+        expect(page.locator("[data-chart-message]")).to_be_hidden()
+        expect(page.locator("[data-chart-legend]")).to_contain_text(re.compile(r"C [\d,.]+"))
+
+        address = page.locator("[data-bars-url]").get_attribute("data-bars-url")
+        assert address
+        drawn = visitor.state(page, address)
+        assert len(drawn["bars"]) > 1000
+        assert {"entry", "exit"} & {marker["kind"] for marker in drawn["markers"]}
+
+        page.goto("/")
+        equity = page.locator("[data-equity-url]")
+        expect(equity.locator("canvas").first).to_be_visible()
+        address = equity.get_attribute("data-equity-url")
+        assert address
+        assert visitor.state(page, address)
+
+
+class TestANewUser:
+    def test_signs_up_and_sees_the_first_order_filled(
+        self, browser: Browser, service: Service
+    ) -> None:
+        with person(browser, service.url, permissions=["clipboard-read", "clipboard-write"]) as (
+            page,
+            _,
+        ):
+            visitor.sign_up(page, service, "newcomer@example.com")
+            steps = page.locator("#steps")
+            expect(steps.get_by_role("listitem")).to_have_count(6)
+            expect(steps.get_by_text("Done:")).to_have_count(1)
+
+            page.get_by_role("button", name="Do it for me").click()
+            expect(page.get_by_role("heading", name="Send your first alert")).to_be_visible()
+            page.get_by_role("button", name="Copy").nth(1).click()
+            expect(page.get_by_role("button", name="Copied").first).to_be_visible()
+            line: str = page.evaluate("navigator.clipboard.readText()")
+            page.get_by_role("link", name="I have kept it").click()
+            expect(steps.get_by_text("Done:")).to_have_count(4)
+            is_live(page)
+            stay = Stay(page)
+
+            assert run(line)["success"] is True
+
+            expect(steps.get_by_text("All done")).to_be_visible(timeout=SOON_MS)
+            told(page, "Bought 0.01 BTCUSD")
+            assert stay.has_held()
+
+
+class TestTheKillSwitch:
+    def test_stops_closes_and_refuses_until_resumed(self, page: Page, service: Service) -> None:
+        hold(page, service)
+
+        page.get_by_role("button", name="Stop trading").click()
+        dialog = page.get_by_role("dialog", name="Stop all trading")
+        dialog.get_by_label("Also close all positions").check()
+        dialog.get_by_role("button", name="Stop trading").click()
+
+        banner = page.get_by_role("alert").filter(has_text="Trading is stopped")
+        expect(banner.first).to_be_visible()
+        expect(page.get_by_text("Nothing is held.", exact=True)).to_be_visible(timeout=SOON_MS)
+
+        page.goto("/")
+        is_live(page)
+        refused = service.post(action="buy", quantity="0.01", id=unique())
+        told(page, re.compile("Rejected: buy BTCUSD.*stopped"))
+        page.goto(f"/alerts/{refused}/")
+        expect(page.get_by_role("list", name="From alert to trade")).to_contain_text("stopped")
+
+        page.get_by_role("button", name="Resume…").click()
+        page.get_by_role("dialog", name="Resume trading").get_by_role(
+            "button", name="Resume trading"
+        ).click()
+        expect(page.get_by_text("Trading goes on.")).to_be_visible()
+        expect(banner).to_have_count(0)
+        hold(page, service)
+
+
+class TestTheLiveSocket:
+    def test_a_killed_process_costs_no_event_and_repeats_none(
+        self, browser: Browser, service: Service, demo: Any
+    ) -> None:
+        with person(browser, service.url, storage_state=demo) as (page, watch):
+            watch.expected += WIRE_ERRORS
+            page.goto("/")
+            is_live(page)
+            before = numbers(page)
+            stay = Stay(page)
+
+            service.kill("PINELAB_LIVE_PORT")
+
+            expect(page.locator("[data-live-text]")).to_have_text("Reconnecting…", timeout=SOON_MS)
+            service.post(action="buy", quantity="0.02", id=unique())
+            is_live(page)
+            told(page, "Bought 0.02 BTCUSD")
+            told(page, "Position in BTCUSD")
+
+            after = numbers(page)
+            assert after == sorted(set(after), reverse=True)
+            new = [number for number in after if number > before[0]]
+            assert new == list(range(after[0], before[0], -1))
+            assert stay.has_held()
+
+
+def addresses(page: Page) -> dict[str, str]:
+    return pages.LISTS | pages.FORMS | pages.objects(page)
+
+
+def faults(page: Page, which: dict[str, str]) -> dict[str, list[str]]:
+    """What is wrong with each of these pages, as the window is now."""
+    found = {}
+    for name, address in which.items():
+        page.goto(address)
+        wide = sideways(page)
+        said = violations(page) + ([f"{wide} px too wide"] if wide > 0 else [])
+        if said:
+            found[name] = said
+    return found
+
+
+@pytest.fixture(scope="module")
+def stocked(browser: Browser, service: Service, demo: Any) -> dict[str, str]:
+    """The demo with one of everything: filled, waiting, refused, unreadable; its addresses."""
+    with person(browser, service.url, storage_state=demo) as (page, _):
+        hold(page, service)
+        service.post(action="buy", quantity="0.01", orderType="limit", price="9", id=unique())
+        service.post(action="buy", quantity="0.01", orderType="limit", price="56000", id=unique())
+        service.post(ticker="NOPE", action="buy", quantity="1", id=unique())
+        service.post(action="dance", id=unique())
+        service.post(action="buy", quantity="0.03", stop_loss="20000", id=unique())
+        told(page, "Bought 0.03 BTCUSD")
+        return addresses(page)
+
+
+class TestEveryPage:
+    def test_on_a_desk_by_day(
+        self, browser: Browser, service: Service, demo: Any, stocked: dict[str, str]
+    ) -> None:
+        with person(browser, service.url, storage_state=demo) as (page, _):
+            assert faults(page, stocked) == {}
+
+    def test_on_a_phone_by_night(
+        self, browser: Browser, service: Service, demo: Any, stocked: dict[str, str]
+    ) -> None:
+        with person(
+            browser, service.url, size=PHONE, theme="dark", storage_state=demo, has_touch=True
+        ) as (page, _):
+            assert faults(page, stocked) == {}
+            page.goto("/")
+            bar = page.get_by_role("navigation", name="Main places")
+            expect(bar.get_by_role("link")).to_have_count(4)
+            bar.get_by_role("link", name="Positions").click()
+            expect(page.get_by_role("heading", level=1)).to_have_text("Positions")
+            bar.get_by_role("button", name="More").click()
+            more = page.get_by_role("dialog", name="More places")
+            more.get_by_role("link", name="Trades").click()
+            expect(page.get_by_role("heading", level=1)).to_have_text("Trades")
+
+    def test_before_anything_has_happened(self, browser: Browser, service: Service) -> None:
+        with person(browser, service.url, size=PHONE) as (page, _):
+            assert faults(page, pages.ENTRANCE) == {}
+            visitor.sign_up(page, service, "empty@example.com")
+            assert faults(page, pages.LISTS) == {}
+
+
+class TestAViewer:
+    def test_sees_everything_and_may_press_nothing(
+        self, browser: Browser, service: Service, demo: Any, stocked: dict[str, str]
+    ) -> None:
+        email = "viewer@example.com"
+        with person(browser, service.url) as (page, _):
+            visitor.sign_up(page, service, email)
+            with person(browser, service.url, storage_state=demo) as (owner, _):
+                owner.goto("/settings/members")
+                owner.get_by_label("Email", exact=True).fill(email)
+                owner.get_by_role("button", name="Add member").click()
+                expect(owner.get_by_role("cell", name=email, exact=True)).to_be_visible()
+            page.goto("/")
+            page.get_by_label(f"Account of {email}").click()
+            page.get_by_role("button", name="Switch to Demo").click()
+            expect(page.locator("#money")).to_contain_text("Equity")
+
+            forms = {}
+            for name, address in stocked.items():
+                if name in pages.FORMS or name in ("limits", "webhook-delete"):
+                    continue
+                page.goto(address)
+                if buttons := actions(page):
+                    forms[name] = buttons
+            assert forms == {}
+
+
+def actions(page: Page) -> list[str]:
+    """Buttons outside the menus that would change something: those of forms that post."""
+    found: list[str] = page.locator(
+        "form[method=post] button:not(.menu *), main [data-dialog], main .button-primary"
+    ).evaluate_all("buttons => buttons.map(button => button.textContent.trim())")
+    return found
