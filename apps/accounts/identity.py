@@ -74,7 +74,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, for which tenant, and what they may do there."""
+    """Who asks, for which tenant, and what they may do there.
+
+    Attributes:
+        others: where else this user may go; only a session can change its tenant.
+    """
 
     user: User
     tenant_id: UUID
@@ -83,6 +87,7 @@ class Identity:
     scopes: frozenset[str]
     via: Literal["session", "key"]
     key_id: UUID | None = None
+    others: tuple[Place, ...] = ()
 
     @property
     def actor(self) -> Actor:
@@ -131,6 +136,7 @@ def of_session(user: User, *, chosen: UUID | None = None) -> Identity | None:
         role=place.role,
         scopes=SCOPES_OF_ROLE[place.role],
         via="session",
+        others=tuple(other for other in places if other is not place),
     )
 
 

@@ -14,7 +14,9 @@ from apps.trading.models import Fill, Order, Trade
 from apps.webhooks import selectors as webhooks
 from apps.webhooks.models import Alert
 
+# In the chain itself, and in the tables beneath it.
 MOST_SHOWN = 6
+MOST_READ = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def of_order(order: Order) -> Steps:
 def of_trade(trade: Trade) -> Steps:
     """Back from its fills to the orders and to the signal that opened it."""
     rows = Fill.objects.select_related("instrument", "order__instrument", "order__account")
-    fills = list(rows.filter(trade=trade).order_by("executed_at", "pk"))
+    fills = list(rows.filter(trade=trade).order_by("executed_at", "pk")[:MOST_READ])
     orders = list({fill.order_id: fill.order for fill in fills}.values())
     opened_by = next((order for order in orders if order.signal_id), None)
     signal = _signals([opened_by.signal_id]).get(opened_by.signal_id) if opened_by else None
@@ -194,14 +196,14 @@ def _decisions(**which: Any) -> list[Decision]:
 
 def _orders(**which: Any) -> list[Order]:
     rows = Order.objects.select_related("instrument", "account").filter(**which)
-    return list(rows.order_by("created_at", "client_order_id"))
+    return list(rows.order_by("created_at", "client_order_id")[:MOST_READ])
 
 
 def _fills(orders: Sequence[Order]) -> list[Fill]:
     if not orders:
         return []
     rows = Fill.objects.select_related("instrument", "trade").filter(order__in=orders)
-    return list(rows.order_by("executed_at", "pk"))
+    return list(rows.order_by("executed_at", "pk")[:MOST_READ])
 
 
 def _trades(fills: Iterable[Fill]) -> list[Trade]:

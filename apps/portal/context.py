@@ -49,6 +49,10 @@ def page(request: HttpRequest) -> dict[str, Any]:
     frame = getattr(request, "frame", None) or selectors.frame()
     return {
         "tenant": {"id": identity.tenant_id, "name": identity.tenant_name},
+        "tenants": [
+            {"name": other.tenant_name, "url": reverse("settings-tenants", args=[other.tenant_id])}
+            for other in identity.others
+        ],
         "nav": _nav(request.path),
         "urls": _urls(identity),
         "halted": frame.is_halted,

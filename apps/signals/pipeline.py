@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connections
+from django.db.models import Q
 
 from apps.core import bulk, events
 from apps.core.tenancy import acting_across
@@ -25,7 +28,7 @@ from apps.signals import enrichment, freshness, scoring
 from apps.signals.freshness import Freshness
 from apps.signals.intents import intent_of, unsupported
 from apps.signals.models import Decision, Signal
-from apps.trading import books, placing
+from apps.trading import books, placing, switch
 from apps.trading.books import AccountBook
 from apps.trading.intent import Verdict
 from apps.trading.models import Deployment, Order
@@ -33,6 +36,8 @@ from apps.webhooks import formats
 from apps.webhooks.formats import ParsedAlert
 from apps.webhooks.models import Alert, Endpoint
 
+# A tenant and its endpoint.
+Source = tuple[UUID, UUID]
 BATCH = 500
 log = logging.getLogger("pinelab.pipeline")
 
@@ -47,6 +52,10 @@ class Case:
     instrument: Instrument | None = None
     signal: Signal | None = None
 
+    @property
+    def source(self) -> Source:
+        return self.alert.tenant_id, self.endpoint.pk
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -55,7 +64,8 @@ class Outcome:
     signals: list[Signal] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
-    cancels: list[tuple[Deployment, UUID]] = field(default_factory=list)
+    # Deployment and instrument whose open entries go.
+    cancels: set[tuple[UUID, UUID]] = field(default_factory=set)
 
 
 def take(*, limit: int = BATCH) -> int:
@@ -159,7 +169,7 @@ def _decide_all(cases: Sequence[Case], *, now: datetime) -> Outcome:
     # In the order in which they fired, as far as they say; arrival decides the rest.
     for case in sorted(cases, key=lambda case: case.reading.fired_at or case.alert.received_at):
         for deployment, verdict in _decide(
-            case, deployments[case.endpoint.pk], account_books, prices, fresh, now=now
+            case, deployments[case.source], account_books, prices, fresh, now=now
         ):
             _note(outcome, case, deployment, verdict, now=now)
     fresh.save()
@@ -198,14 +208,15 @@ def _within(value: Decimal | None, whole: int, places: int) -> Decimal | None:
     return value.quantize(Decimal(1).scaleb(-places))
 
 
-def _deployments(cases: Sequence[Case]) -> dict[UUID, list[Deployment]]:
-    found: dict[UUID, list[Deployment]] = defaultdict(list)
+def _deployments(cases: Sequence[Case]) -> dict[Source, list[Deployment]]:
+    """The deployments of each endpoint; one that another tenant names is nobody's."""
+    found: dict[Source, list[Deployment]] = defaultdict(list)
     for row in Deployment.objects.filter(
         source=Deployment.Source.ENDPOINT,
         source_id__in={case.endpoint.pk for case in cases},
         is_active=True,
     ).order_by("pk"):
-        found[row.source_id].append(row)
+        found[row.tenant_id, row.source_id].append(row)
     return found
 
 
@@ -284,19 +295,17 @@ def _note(
         order.role == Order.Role.EXIT or order.reduce_only for order in verdict.orders[:1]
     )
     if deployment and case.instrument and takes_back:
-        outcome.cancels.append((deployment, case.instrument.pk))
+        outcome.cancels.add((deployment.pk, case.instrument.pk))
 
 
 def _write(cases: Sequence[Case], outcome: Outcome, *, now: datetime) -> None:
     # Cancellations first: they are about orders that were there before this batch.
-    for deployment, instrument_id in outcome.cancels:
-        Order.objects.filter(
-            deployment=deployment,
-            instrument=instrument_id,
-            status__in=Order.OPEN,
-            reduce_only=False,
-            cancel_requested_at=None,
-        ).update(cancel_requested_at=now)
+    if outcome.cancels:
+        taken_back = (
+            Q(deployment=deployment_id, instrument=instrument_id)
+            for deployment_id, instrument_id in outcome.cancels
+        )
+        switch.cancel_entries(Order.objects.filter(reduce(or_, taken_back)), now=now)
     bulk.insert(outcome.signals)
     bulk.insert(outcome.decisions)
     bulk.insert(outcome.orders)

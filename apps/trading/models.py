@@ -339,7 +339,16 @@ class Order(TenantModel):
                     status__in=["new", "submitting", "accepted", "partially_filled", "unknown"]
                 ),
             ),
-            models.Index(fields=["tenant", "account", "-created_at"], name="order_recent"),
+            models.Index(
+                fields=["cancel_requested_at"],
+                name="order_to_cancel",
+                condition=Q(
+                    cancel_requested_at__isnull=False,
+                    status__in=["new", "accepted", "partially_filled"],
+                ),
+            ),
+            models.Index(fields=["tenant", "-created_at"], name="order_recent"),
+            models.Index(fields=["account", "-created_at"], name="order_of_account"),
             models.Index(fields=["tenant", "signal_id"], name="order_signal"),
         ]
 

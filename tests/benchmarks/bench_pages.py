@@ -52,6 +52,7 @@ def main() -> int:
         "threshold": THRESHOLD_MS,
         "ok": took[slowest] < THRESHOLD_MS,
         "slowest": slowest.replace(str(day.account.pk), "<id>"),
+        "next": [round(each, 1) for each in sorted(took.values())[-5:-1]],
         "median": round(sorted(took.values())[len(took) // 2], 1),
     }
     sys.stdout.write(f"{json.dumps(result)}\n")

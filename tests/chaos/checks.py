@@ -178,7 +178,7 @@ def hold(service: Service) -> None:
     broken = {
         name: rows[:3] for name, query in INVARIANTS.items() if (rows := service.stores.rows(query))
     }
-    assert broken == {}
+    assert not broken, broken
 
 
 def lost(service: Service, ledger: Ledger) -> set[str]:

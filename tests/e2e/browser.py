@@ -19,7 +19,8 @@ AXE = ROOT / "static" / "node_modules" / "axe-core" / "axe.min.js"
 # Rules that hold for all pages; a page that breaks one is named with the element.
 AXE_RUN = """async () => {
   const found = await axe.run(document, {resultTypes: ["violations"]});
-  return found.violations.map(v => `${v.id}: ${v.nodes.map(n => n.html.slice(0, 160)).join(" | ")}`);
+  const elements = rule => rule.nodes.map(node => node.html.slice(0, 160)).join(" | ");
+  return found.violations.map(rule => `${rule.id}: ${elements(rule)}`);
 }"""
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,16 +76,20 @@ class Service:
 
     def kill(self, port: str) -> None:
         """SIGKILL to whoever listens at one of our ports."""
-        option = re.compile(rb"\0--port\0%d\0" % self.ports[port])
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if option.search(command):
-                os.kill(int(folder.name), signal.SIGKILL)
-                return
-        raise LookupError(f"nobody listens at {port}")
+        os.kill(listener(self.ports[port]), signal.SIGKILL)
+
+
+def listener(port: int) -> int:
+    """The process that listens at a port of this machine, as the kernel's tables say."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {
+        f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"
+    }
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(descriptor) in sockets:
+                return int(descriptor.parts[2])
+    raise LookupError(f"nobody listens at {port}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One alert from its URL to a closed paper trade, and what else a person does, in a real browser."""
+"""One alert from its URL to a closed trade, and all else a person does, in a real browser."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.e2e import pages, visitor
 from tests.e2e.browser import PHONE, person, sideways, violations
 from tests.e2e.service import Service
-from tests.e2e.visitor import SOON_MS, feed, follow, is_live, numbers, told
+from tests.e2e.visitor import SOON_MS, follow, is_live, newest, rows, told
 
 pytestmark = pytest.mark.browser
 
@@ -63,12 +63,14 @@ def flat(page: Page, service: Service) -> None:
     expect(page.get_by_text("Nothing is held")).to_be_visible(timeout=SOON_MS)
 
 
-def hold(page: Page, service: Service) -> None:
-    """The demo is long and Home shows it."""
+def hold(page: Page, service: Service) -> str:
+    """The demo is long, and Home has told so; the alert's number."""
     page.goto("/")
     is_live(page)
-    service.post(action="buy", quantity="0.01", id=unique())
-    told(page, "Position in BTCUSD is 0.0")
+    before = newest(page)
+    alert = service.post(action="buy", quantity="0.01", id=unique())
+    told(page, "Position in BTCUSD is 0", after=before)
+    return alert
 
 
 class TestTheDemo:
@@ -78,57 +80,62 @@ class TestTheDemo:
         flat(page, service)
         page.goto("/")
         is_live(page)
-        stay = Stay(page)
-        money = page.locator("#money")
+        stay, money, before = Stay(page), page.locator("#money"), newest(page)
         expect(money).to_contain_text("0 open positions")
 
         assert run(service.demo["curl"])["success"] is True
 
-        told(page, "Accepted: buy BTCUSD")
-        told(page, "Buy 0.01 BTCUSD accepted")
-        told(page, re.compile(r"Bought 0.01 BTCUSD at [\d,]+\.\d"))
-        told(page, "Position in BTCUSD is 0.01")
+        told(
+            page,
+            "Accepted: buy BTCUSD",
+            "Buy 0.01 BTCUSD accepted",
+            r"Bought 0.01 BTCUSD at [\d,]+\.\d",
+            "Position in BTCUSD is 0.01",
+            after=before,
+        )
         expect(money).to_contain_text("1 open position,", timeout=SOON_MS)
 
         assert run(service.demo["curl"].replace('"buy"', '"close"'))["success"] is True
 
-        told(page, "Flat in BTCUSD")
-        told(page, re.compile(r"Closed long 0.01 BTCUSD: [+−][\d,]+\.\d\d USD"))
+        profit = r"[+−][\d,]+\.\d\d USD"
+        told(page, "Flat in BTCUSD", f"Closed long 0.01 BTCUSD: {profit}", after=before)
         expect(money).to_contain_text("0 open positions", timeout=SOON_MS)
         assert stay.has_held()
 
         page.goto("/trades/")
         row = page.get_by_role("row").filter(has_text="Long BTCUSD").first
-        expect(row).to_contain_text(re.compile(r"[+−][\d,.]+ USD"))
+        expect(row).to_contain_text(re.compile(profit))
 
     def test_the_chain_is_followed_both_ways_by_clicks(self, page: Page, service: Service) -> None:
-        hold(page, service)
+        flat(page, service)
+        alert = hold(page, service)
+        before = newest(page)
         service.post(action="close", id=unique())
-        told(page, "Closed long")
+        told(page, "Closed long", after=before)
         page.goto("/webhooks/log/")
-        page.locator("main a[href^='/alerts/']").nth(1).click()
+        page.locator(f"main a[href='/alerts/{alert}/']").first.click()
 
-        for label, heading in (
+        heading = page.get_by_role("heading", level=1)
+        for label, title in (
             ("Signal", "Buy 0.01 BTCUSD"),
-            ("Decision", "Buy 0.01 BTCUSD"),
             ("Order", "Buy BTCUSD"),
+            ("Decision", "Buy 0.01 BTCUSD"),
             ("Fill", "Buy BTCUSD"),
             ("Trade", "Long BTCUSD"),
         ):
             follow(page, label)
-            expect(page.get_by_role("heading", level=1)).to_have_text(heading)
-        expect(
-            page.get_by_text(re.compile(r"closed with [+−][\d,.]+ USD net")).first
-        ).to_be_visible()
+            expect(heading).to_have_text(title)
+        closed = page.get_by_text(re.compile(r"closed with [+−][\d,.]+ USD net"))
+        expect(closed.first).to_be_visible()
 
         for label, address in (
             ("Fill", "/orders/"),
+            ("Decision", "/signals/"),
             ("Order", "/orders/"),
             ("Signal", "/signals/"),
-            ("Alert", "/alerts/"),
+            ("Alert", f"/alerts/{alert}/"),
         ):
-            if page.url.split("/")[3] != address.strip("/"):
-                follow(page, label)
+            follow(page, label)
             expect(page).to_have_url(re.compile(re.escape(address)))
         expect(page.get_by_text("Body as received")).to_be_visible()
 
@@ -140,7 +147,7 @@ class TestTheDemo:
         chart = page.get_by_role("application", name=re.compile("DEMO:BTCUSD"))
         expect(chart.locator("canvas").first).to_be_visible()
         expect(page.locator("[data-chart-message]")).to_be_hidden()
-        expect(page.locator("[data-chart-legend]")).to_contain_text(re.compile(r"C [\d,.]+"))
+        expect(page.locator("[data-chart-legend]")).to_contain_text(re.compile(r"C[\d,.]+ USD"))
 
         address = page.locator("[data-bars-url]").get_attribute("data-bars-url")
         assert address
@@ -177,12 +184,12 @@ class TestANewUser:
             page.get_by_role("link", name="I have kept it").click()
             expect(steps.get_by_text("Done:")).to_have_count(4)
             is_live(page)
-            stay = Stay(page)
+            stay, before = Stay(page), newest(page)
 
             assert run(line)["success"] is True
 
             expect(steps.get_by_text("All done")).to_be_visible(timeout=SOON_MS)
-            told(page, "Bought 0.01 BTCUSD")
+            told(page, "Bought 0.01 BTCUSD", after=before)
             assert stay.has_held()
 
 
@@ -201,8 +208,9 @@ class TestTheKillSwitch:
 
         page.goto("/")
         is_live(page)
+        before = newest(page)
         refused = service.post(action="buy", quantity="0.01", id=unique())
-        told(page, re.compile("Rejected: buy BTCUSD.*stopped"))
+        told(page, "Rejected: buy BTCUSD.*stopped", after=before)
         page.goto(f"/alerts/{refused}/")
         expect(page.get_by_role("list", name="From alert to trade")).to_contain_text("stopped")
 
@@ -223,21 +231,19 @@ class TestTheLiveSocket:
             watch.expected += WIRE_ERRORS
             page.goto("/")
             is_live(page)
-            before = numbers(page)
-            stay = Stay(page)
+            stay, before = Stay(page), newest(page)
 
             service.kill("PINELAB_LIVE_PORT")
 
             expect(page.locator("[data-live-text]")).to_have_text("Reconnecting…", timeout=SOON_MS)
             service.post(action="buy", quantity="0.02", id=unique())
             is_live(page)
-            told(page, "Bought 0.02 BTCUSD")
-            told(page, "Position in BTCUSD")
+            told(page, "Bought 0.02 BTCUSD", "Position in BTCUSD", after=before)
 
-            after = numbers(page)
-            assert after == sorted(set(after), reverse=True)
-            new = [number for number in after if number > before[0]]
-            assert new == list(range(after[0], before[0], -1))
+            numbers = [number for number, _ in rows(page)]
+            assert numbers == sorted(set(numbers), reverse=True)
+            new = [number for number in numbers if number > before]
+            assert new == list(range(numbers[0], before, -1))
             assert stay.has_held()
 
 
@@ -262,12 +268,12 @@ def stocked(browser: Browser, service: Service, demo: Any) -> dict[str, str]:
     """The demo with one of everything: filled, waiting, refused, unreadable; its addresses."""
     with person(browser, service.url, storage_state=demo) as (page, _):
         hold(page, service)
-        service.post(action="buy", quantity="0.01", orderType="limit", price="9", id=unique())
+        before = newest(page)
         service.post(action="buy", quantity="0.01", orderType="limit", price="56000", id=unique())
         service.post(ticker="NOPE", action="buy", quantity="1", id=unique())
         service.post(action="dance", id=unique())
         service.post(action="buy", quantity="0.03", stop_loss="20000", id=unique())
-        told(page, "Bought 0.03 BTCUSD")
+        told(page, "Bought 0.03 BTCUSD", after=before)
         return addresses(page)
 
 

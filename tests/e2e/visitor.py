@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from email import message_from_string
 from typing import Any
 
@@ -46,18 +47,31 @@ def feed(page: Page) -> Locator:
     return page.get_by_role("list", name="Live feed")
 
 
-def told(page: Page, text: str | re.Pattern[str]) -> Locator:
-    """The newest row of the live feed with this text, once it is there."""
-    row = feed(page).get_by_role("listitem").filter(has_text=text).first
-    expect(row).to_be_visible(timeout=SOON_MS)
-    return row
+def told(page: Page, *patterns: str, after: int) -> None:
+    """Wait until the feed has, behind the event of that number, a row for each of these."""
+    deadline = time.monotonic() + SOON_MS / 1000
+    while True:
+        news = [text for number, text in rows(page) if number > after]
+        missing = [each for each in patterns if not any(re.search(each, text) for text in news)]
+        if not missing:
+            return
+        assert time.monotonic() < deadline, f"not told of {missing}, but of {news}"
+        page.wait_for_timeout(50)
 
 
-def numbers(page: Page) -> list[int]:
-    """The events' numbers in the feed, newest first."""
-    rows = feed(page).get_by_role("listitem")
-    found: list[int] = rows.evaluate_all("rows => rows.map(row => Number(row.dataset.seq))")
-    return found
+def rows(page: Page) -> list[tuple[int, str]]:
+    """The feed's events, newest first: number and text."""
+    found = (
+        feed(page)
+        .get_by_role("listitem")
+        .evaluate_all("rows => rows.map(row => [Number(row.dataset.seq), row.textContent])")
+    )
+    return [(number, text) for number, text in found]
+
+
+def newest(page: Page) -> int:
+    """The number of the last event that the feed shows."""
+    return max((number for number, _ in rows(page)), default=0)
 
 
 def is_live(page: Page) -> None:
