@@ -7,7 +7,7 @@ a transaction: the lock is held for the length of the commit only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -33,8 +33,9 @@ class Pending:
     kind: str
     subject: str
     subject_id: UUID
-    payload: str
+    payload: Mapping[str, Any]
     at: datetime
+    id: UUID = field(default_factory=uuid7)
 
 
 def append(
@@ -65,15 +66,16 @@ def append(
     owner = tenant_id or scope.tenant_id
     if owner is None:
         raise NoTenant(f"event {kind} names no tenant")
-    body = msgspec.json.encode({"text": text, **(payload or {})}).decode()
+    body = {"text": text, **(payload or {})}
     scope.events.append(Pending(owner, kind, subject, subject_id, body, at))
 
 
 APPEND = """
 WITH incoming AS (
   SELECT i.*, row_number() OVER (PARTITION BY tenant_id ORDER BY place) AS nth
-  FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::uuid[], %s::jsonb[],
-              %s::timestamptz[])
+  FROM ROWS FROM (json_to_recordset(%s::json) AS (
+      id uuid, tenant_id uuid, kind text, subject text, subject_id uuid, payload jsonb,
+      at timestamptz))
     WITH ORDINALITY AS i (id, tenant_id, kind, subject, subject_id, payload, at, place)
 ), counts AS (
   SELECT tenant_id, count(*) AS n FROM incoming GROUP BY tenant_id
@@ -105,18 +107,7 @@ def flush(connection: BaseDatabaseWrapper, scope: Scope) -> None:
             " ON CONFLICT (tenant_id) DO NOTHING",
             [tenants],
         )
-        cursor.execute(
-            APPEND,
-            [
-                [uuid7() for _ in pending],
-                [event.tenant_id for event in pending],
-                [event.kind for event in pending],
-                [event.subject for event in pending],
-                [event.subject_id for event in pending],
-                [event.payload for event in pending],
-                [event.at for event in pending],
-            ],
-        )
+        cursor.execute(APPEND, [msgspec.json.encode(pending).decode()])
         cursor.execute(
             "SELECT pg_notify(%s, t::text) FROM unnest(%s::uuid[]) AS t", [CHANNEL, tenants]
         )

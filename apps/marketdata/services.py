@@ -167,7 +167,14 @@ def ensure_demo_market(now: datetime) -> list[Instrument]:
     Opens its own ``acting_across``; calling it again changes nothing.
     """
     with acting_across("demo market"):
-        return [_ensure_demo_instrument(demo, now) for demo in DEMO_MARKET]
+        instruments = [_ensure_demo_instrument(demo, now) for demo in DEMO_MARKET]
+        silent = list(
+            Replay.objects.filter(instrument__in=instruments, instrument__quote__isnull=True)
+        )
+    # A first price, so that the line that `make run` prints can be sent before the feed has begun.
+    if silent:
+        replays.step_all(silent)
+    return instruments
 
 
 def _ensure_demo_instrument(demo: DemoInstrument, now: datetime) -> Instrument:

@@ -12,6 +12,7 @@ from apps.marketdata.models import Instrument
 from apps.webhooks.formats import ParsedAlert
 from ml import features as columns
 
+READ = tuple(field.name for field in dataclasses.fields(ParsedAlert) if field.name != "signals")
 INTERVAL_S = 60
 # Enough for every feature to have warmed up.
 BARS = 200
@@ -37,14 +38,13 @@ def features(instruments: Iterable[Instrument]) -> dict[UUID, dict[str, float]]:
 
 def reading_of(reading: ParsedAlert) -> dict[str, Any]:
     """The whole reading in JSON, without what it did not say."""
-    fields = {
-        name.name: _plain(getattr(reading, name.name)) for name in dataclasses.fields(reading)
-    }
-    return {
-        name: value
-        for name, value in fields.items()
-        if value not in (None, "", [], False) and name != "signals"
-    }
+    said = ((name, getattr(reading, name)) for name in READ)
+    return {name: _plain(value) for name, value in said if not _says_nothing(value)}
+
+
+def _says_nothing(value: Any) -> bool:
+    # Not by equality alone: a position size of zero says something.
+    return value is None or value is False or value == "" or value == ()
 
 
 def _plain(value: Any) -> Any:

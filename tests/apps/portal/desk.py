@@ -131,10 +131,15 @@ def live_through(tenant: "Tenant", btc: "Instrument", *, signals: int = 1) -> Da
         Refusal.objects.create(
             endpoint=endpoint, minute=NOON, code="method-not-allowed", status=405, last_at=NOON
         )
-        trade = Trade.objects.create(
-            account=account, instrument=btc, deployment=deployment, direction="long",
-            opened_at=NOON, entry_quantity=Decimal(2), entry_value=Decimal(202),
-        )  # fmt: skip
+        trades = [
+            Trade(account=account, instrument=btc, deployment=deployment, direction="long",
+                  opened_at=NOON, entry_quantity=Decimal(2), entry_value=Decimal(202),
+                  # All but the first are over.
+                  **({"closed_at": NOON, "exit_quantity": Decimal(2), "profit": Decimal(3),
+                      "exit_value": Decimal(205)} if place else {}))
+            for place in range(signals)
+        ]  # fmt: skip
+        Trade.objects.bulk_create(trades)
         position = Position.objects.create(
             account=account, instrument=btc, quantity=Decimal(2), cost=Decimal(202),
             updated_at=NOON,
@@ -155,7 +160,7 @@ def live_through(tenant: "Tenant", btc: "Instrument", *, signals: int = 1) -> Da
     )  # fmt: skip
     with acting_for(tenant):
         Fill.objects.bulk_create(
-            Fill(order=order, account=account, instrument=btc, trade=trade,
+            Fill(order=order, account=account, instrument=btc, trade=trades[place],
                  execution_id=f"e{place}", side="buy", quantity=Decimal(2), price=Decimal(101),
                  fee=Decimal("0.2"), executed_at=NOON, booked_at=NOON)
             for place, order in enumerate(orders)
@@ -170,5 +175,5 @@ def live_through(tenant: "Tenant", btc: "Instrument", *, signals: int = 1) -> Da
     return Day(
         instrument=btc, account=account, endpoint=endpoint, deployment=deployment,
         alert=rows[0], unreadable=unreadable, signal=accepted[0], rejected=rejected,
-        decision=decisions[0], order=orders[0], stop=stop, position=position, trade=trade,
+        decision=decisions[0], order=orders[0], stop=stop, position=position, trade=trades[0],
     )  # fmt: skip
