@@ -75,7 +75,8 @@ PROCESSES = (
     Process(
         "live",
         "-m uvicorn --host {host} --port {port} --log-level warning --no-access-log"
-        " --no-server-header --ws-max-size 65536 --timeout-graceful-shutdown 2"
+        " --no-server-header --ws-max-size 65536 --ws-per-message-deflate false"
+        " --timeout-graceful-shutdown 2"
         " pinelab.asgi:application",
         needs=WEB,
         stage=FACES_THE_WORLD,

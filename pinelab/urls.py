@@ -17,6 +17,11 @@ def api() -> list[URLPattern | URLResolver]:
     return list(chain.from_iterable(room.api_urlpatterns for room in rooms))
 
 
+handler400 = "apps.portal.errors.bad_request"
+handler403 = "apps.portal.errors.permission_denied"
+handler404 = "apps.portal.errors.not_found"
+handler500 = "apps.portal.errors.server_error"
+
 urlpatterns = [
     path("health/live", outside_tenant(live)),
     path("health/ready", outside_tenant(ready)),

@@ -44,7 +44,7 @@ class Freshness:
             )
         fired_at = min(reading.fired_at or _arrival(alert), now)
         head = self.heads.get(_stream(endpoint, signal))
-        if head is not None and fired_at < head.fired_at:
+        if head is not None and _precedes(fired_at, head.fired_at):
             late = (head.fired_at - fired_at).total_seconds()
             return Verdict(
                 "rejected",
@@ -160,6 +160,13 @@ def meaning(signal: Signal, reading: ParsedAlert) -> bytes | None:
     else:
         return None
     return hashlib.sha256("\x1f".join(parts).encode()).digest()
+
+
+def _precedes(fired_at: datetime, other: datetime) -> bool:
+    """Whether the one fired before the other; TradingView's own times are whole seconds."""
+    if 0 in (fired_at.microsecond, other.microsecond):
+        return fired_at.replace(microsecond=0) < other.replace(microsecond=0)
+    return fired_at < other
 
 
 def _arrival(alert: Alert) -> datetime:

@@ -8,6 +8,8 @@ import os
 import sys
 import time
 
+import psycopg
+
 from tests import servers
 
 SIGNALS = 5_000
@@ -30,6 +32,10 @@ def main() -> int:
 
     tenant = make_tenant("full@example.com", "Full")
     day = live_through(tenant, market(), signals=SIGNALS)
+    assert own.admin_url
+    with psycopg.connect(own.admin_url, autocommit=True) as admin:
+        # As autovacuum does within a minute of so many rows.
+        admin.execute("ANALYZE")
     client = make_client(tenant)
     client.defaults["SERVER_NAME"] = "localhost"
     took = {}
@@ -52,7 +58,7 @@ def main() -> int:
         "threshold": THRESHOLD_MS,
         "ok": took[slowest] < THRESHOLD_MS,
         "slowest": slowest.replace(str(day.account.pk), "<id>"),
-        "next": [round(each, 1) for each in sorted(took.values())[-5:-1]],
+        "next": sorted(((round(ms), at[:12]) for at, ms in took.items()), reverse=True)[1:6],
         "median": round(sorted(took.values())[len(took) // 2], 1),
     }
     sys.stdout.write(f"{json.dumps(result)}\n")

@@ -140,9 +140,18 @@ class Service:
         self.start(*names)
         try:
             self.ready(*names)
+            until(self.all_pipelines_listen, patience_s=READY_S, what="all pipelines listen")
             yield
         finally:
             self.stop(*names)
+
+    def all_pipelines_listen(self) -> bool:
+        """Those that have no port are ready when the database knows them."""
+        self.raise_the_dead()
+        listening = self.stores.rows(
+            "SELECT FROM pg_stat_activity WHERE query LIKE 'LISTEN%pinelab_alerts%'"
+        )
+        return len(listening) >= sum(name.startswith("pipeline") for name in self.children)
 
     @contextmanager
     def without(self, *names: str) -> Iterator[None]:

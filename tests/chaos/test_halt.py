@@ -18,18 +18,23 @@ HELD = """
 SELECT quantity FROM trading_position p JOIN marketdata_instrument i ON i.id = p.instrument_id
 WHERE tenant_id = %s AND symbol = 'AAAUSD'
 """
-# So that a claim and a halt meet: a claim takes its time, and so does a halt's commit.
+# So that a claim and a halt meet: a claim takes its time, and so does a halt between what it
+# cancels and its commit.
 SLOW = """
 CREATE FUNCTION witness.slow_claim() RETURNS trigger LANGUAGE plpgsql AS
   'BEGIN PERFORM pg_sleep(0.004); RETURN NEW; END';
 CREATE TRIGGER slow BEFORE UPDATE ON public.trading_order FOR EACH ROW
   WHEN (NEW.status = 'submitting' AND OLD.status = 'new') EXECUTE FUNCTION witness.slow_claim();
-CREATE FUNCTION witness.slow_halt() RETURNS trigger LANGUAGE plpgsql AS
-  'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END';
-CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON public.trading_tradingstate
-  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION witness.slow_halt();
-CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON public.trading_servicestate
-  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION witness.slow_halt()
+CREATE FUNCTION witness.slow_halt() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  IF EXISTS (SELECT FROM witness.halt
+             WHERE transaction = pg_current_xact_id()::xid AND is_halted) THEN
+    PERFORM pg_sleep(0.7);
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER slow_halt AFTER UPDATE ON public.trading_order FOR EACH STATEMENT
+  EXECUTE FUNCTION witness.slow_halt()
 """
 
 

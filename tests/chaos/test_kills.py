@@ -75,7 +75,7 @@ class TestNothingIsLostOrDoubled:
     @pytest.mark.chaos_full
     def test_under_full_load(self, service: Service, angry_monkey: Monkey) -> None:
         scale = Scale(
-            senders=64, players=16, kills=60, between_s=(0.5, 8.0), pause_s=0.3, least_acked=10_000
+            senders=64, players=16, kills=60, between_s=(0.5, 7.0), pause_s=0.6, least_acked=10_000
         )
 
         ledger, _ = storm(service, angry_monkey, scale)

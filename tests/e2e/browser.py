@@ -81,7 +81,7 @@ def person(
         yield context.new_page(), watch
     finally:
         context.close()
-    assert watch.complaints == []
+    assert not watch.complaints, "\n".join(watch.complaints)
 
 
 def watched(context: BrowserContext) -> Watch:

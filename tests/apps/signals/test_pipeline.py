@@ -165,6 +165,14 @@ class TestFreshness:
         assert desk.decide(self.fired(8)).code == "out_of_order"
         assert len(desk.orders()) == 1
 
+    def test_whole_seconds_do_not_precede_a_fraction_of_their_own(self, desk: Desk) -> None:
+        now = timezone.now()
+        desk.decide(BUY | {"fired_at": now.replace(microsecond=900_000).isoformat()})
+
+        same_second = desk.decide(BUY | {"fired_at": now.replace(microsecond=0).isoformat()})
+
+        assert same_second.outcome == "accepted"
+
     def test_another_strategy_is_not_overtaken(self, desk: Desk) -> None:
         desk.decide(self.fired(5, strategy="one"))
 
