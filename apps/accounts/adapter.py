@@ -67,7 +67,7 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return MultiFernet([_cipher(key) for key in keys]).decrypt(encrypted_text).decode()
 
 
-def _cipher(secret: str) -> Fernet:
+def _cipher(secret: str | bytes) -> Fernet:
     """A cipher of this installation's own: HKDF-SHA256 of its secret key (RFC 5869)."""
     key = HKDF(SHA256(), length=32, salt=None, info=b"pinelab second factor").derive(
         secret.encode()

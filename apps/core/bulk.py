@@ -74,7 +74,7 @@ def _columns(model: type[models.Model], names: tuple[str, ...]) -> dict[str, tup
         if isinstance(field, models.BinaryField):
             raise NotPlain(f"{model.__name__}.{field.name} holds bytes")
     return {
-        field.column: (field.attname, str(field.db_type(connections["default"])))
+        str(field.column): (field.attname, str(field.db_type(connections["default"])))
         for field in fields
         if isinstance(field, models.Field)
     }

@@ -6,7 +6,7 @@ from apps.marketdata.models import Instrument
 
 
 def quantity(value: Decimal) -> str:
-    return f"{value.normalize():,f}"
+    return f"{value.normalize():,f}".replace("-", "−")
 
 
 def price(value: Decimal, instrument: Instrument) -> str:

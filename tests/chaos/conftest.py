@@ -11,7 +11,8 @@ from tests.chaos import harness, monkey
 from tests.chaos.harness import Service
 from tests.chaos.monkey import Monkey
 
-PLAYERS = 60
+# As many as `make chaos` uses, and some more.
+PLAYERS = 100
 SEED = pytest.StashKey[int]()
 
 

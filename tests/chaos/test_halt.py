@@ -1,8 +1,10 @@
 """Invariant 15: after a halt has committed, no entry is claimed; what reduces still passes."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 
 from tests.chaos import checks, load
@@ -57,16 +59,17 @@ def halted(service: Service, player: Player, halt: Callable[[], None], alerts: i
     """Throw the switch amid the claims, while more alerts keep coming."""
     queue(service, player, alerts)
     more = load.Load(service.port("hooks"), pause_s=0.01)
-    sending = threading.Thread(target=more.each, args=[[player]], kwargs={"senders": 4})
+    # One sender, so one instrument: an exit cancels entries of its own instrument by itself.
+    sending = threading.Thread(target=more.each, args=[[player]], kwargs={"senders": 1})
     sending.start()
     try:
         halt()
-        load.post_all(service.port("hooks"), [(player.token, load.alert("close"))])
+        load.post_all(service.port("hooks"), [(player.token, load.alert("close", quantity=None))])
     finally:
         more.is_over.set()
         sending.join()
     checks.settled(service)
-    load.post_all(service.port("hooks"), [(player.token, load.alert("close"))])
+    load.post_all(service.port("hooks"), [(player.token, load.alert("close", quantity=None))])
     checks.settled(service)
 
     assert service.stores.rows(OPEN_ENTRIES, player.tenant_id) == []
@@ -76,9 +79,7 @@ def halted(service: Service, player: Player, halt: Callable[[], None], alerts: i
 
 
 class TestHalt:
-    """Mutants: the claim reads the switch without a share lock; the claim reads a switch of five
-    seconds ago; the halt leaves open orders alone.
-    """
+    """Mutants: the claim reads a switch of five seconds ago; the halt leaves open orders alone."""
 
     @pytest.fixture(autouse=True)
     def slowly(self, service: Service) -> Iterator[None]:
@@ -124,3 +125,40 @@ class TestHalt:
             halted(service, player, halt, alerts)
         finally:
             service.manage("resume")
+
+
+HALT = """
+INSERT INTO trading_tradingstate (id, tenant_id, is_halted, reason, flattens)
+VALUES (gen_random_uuid(), %(tenant)s, true, 'chaos', false)
+ON CONFLICT (tenant_id) DO UPDATE SET is_halted = true, reason = 'chaos'
+"""
+
+
+@pytest.mark.chaos
+class TestAHaltThatIsBeingThrown:
+    """Mutant: the claim reads the switch without a share lock. Under load other locks hide that."""
+
+    @pytest.mark.parametrize("was_thrown_before", [False, True])
+    def test_is_waited_for_by_the_claim(self, service: Service, was_thrown_before: bool) -> None:
+        [player] = service.take(1)
+        tenant = {"tenant": player.tenant_id}
+        with psycopg.connect(service.stores.admin_url) as line:
+            if was_thrown_before:
+                line.execute(HALT, tenant)
+                line.execute("UPDATE trading_tradingstate SET is_halted = false")
+                line.commit()
+            line.execute(HALT, tenant)
+            load.post_all(service.port("hooks"), [(player.token, load.alert())])
+            until(
+                lambda: service.stores.rows(OPEN_ENTRIES, player.tenant_id),
+                patience_s=10,
+                what="an order written",
+            )
+            time.sleep(1.5)
+            claimed_meanwhile = service.stores.rows(CLAIMED, player.tenant_id)[0][0]
+            line.commit()
+        checks.settled(service)
+
+        assert claimed_meanwhile == 0
+        assert service.stores.rows(CLAIMED, player.tenant_id)[0][0] == 0
+        checks.hold(service)

@@ -69,7 +69,7 @@ HOSTILE = {
 
 @pytest.mark.chaos
 class TestHostileBodies:
-    """Mutants: json.loads in place of bodies.strict; no bound before the arithmetic."""
+    """Mutant: json.loads in place of bodies.strict."""
 
     def test_get_a_code_each_and_hold_up_nobody(
         self, service: Service, chance: random.Random

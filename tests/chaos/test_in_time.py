@@ -64,8 +64,6 @@ class TestAFrozenDatabase:
 
 @pytest.mark.chaos
 class TestABarsClose:
-    """Mutant: one commit for each alert (groupcommit.MOST_IN_BATCH = 1)."""
-
     def test_a_burst_of_many_tenants_is_accepted_in_time(self, service: Service) -> None:
         players = service.take(8)
         sends = [(player.token, load.alert()) for player in players for _ in range(125)]

@@ -56,8 +56,7 @@ def judge(service: Service, ledger: Ledger, scale: Scale) -> None:
 
 class TestNothingIsLostOrDoubled:
     """Mutants: synchronous_commit off in the intake (groupcommit.OPTIONS and roles.sql); the
-    pipeline commits `decided` before its decisions; the desk sends again without asking; a fill
-    is booked without moving the cursor.
+    pipeline commits `decided` before its decisions.
     """
 
     @pytest.mark.chaos

@@ -125,7 +125,7 @@ class TestRedisLost:
 
 @pytest.mark.chaos
 class TestPagesWithoutRedis:
-    """Mutant: a page that asks the cache and does not mind the answer's absence."""
+    """Mutant: sessions that are read through the cache (cached_db): every page is a 500."""
 
     @pytest.fixture
     def without_redis(self, service: Service) -> Iterator[None]:

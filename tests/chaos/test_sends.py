@@ -27,7 +27,7 @@ WHERE o.status = 'submitting' AND o.tenant_id = %s LIMIT 1
 @pytest.mark.chaos
 class TestAnInterruptedSend:
     """Mutants: the desk sends again without asking the venue; it claims without writing
-    `submitting`; a child is sent again without its entry.
+    `submitting`.
     """
 
     @pytest.fixture

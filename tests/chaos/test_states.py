@@ -75,7 +75,7 @@ class Walker:
 
 
 class TestTheStateMachine:
-    """Mutants: a pair more in functions.sql; no trigger at all."""
+    """Mutant: a pair more in functions.sql."""
 
     @pytest.mark.chaos
     def test_holds_against_random_sql(self, service: Service, chance: random.Random) -> None:

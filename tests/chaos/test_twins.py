@@ -24,8 +24,8 @@ class Scale:
 
 
 class TestTheSameSendFourTimes:
-    """Mutants: no unique row decides (functions.sql without ON CONFLICT: the second send fails
-    and is stored under another digest); a key that leaves out the time, so that twins collapse.
+    """Mutants: a digest that differs for equal bytes; one over the first 60 bytes only, so that
+    twins collapse (both in functions.sql).
     """
 
     @pytest.mark.chaos

@@ -31,7 +31,7 @@ TRADES: tuple[dict[str, str], ...] = (
     {"action": "close"},
     {"action": "dance"},
     {"action": "buy", "quantity": "0.25", "stop_loss": "30000"},
-    {"action": "buy", "quantity": "0.1", "orderType": "limit"},
+    {"action": "buy", "quantity": "0.1", "orderType": "limit", "price": "57000"},
 )
 PAUSE_S = 5.0
 
@@ -45,7 +45,7 @@ def main() -> None:
         with person(browser, running.url, storage_state=cookies) as (page, _):
             found = pages.LISTS | pages.FORMS | pages.objects(page)
             take(page, "/", PICTURES / "home.png")
-            take(page, found["chart"], PICTURES / "chart.png")
+            take(page, found["chart"], PICTURES / "chart.png", closer=12)
         with person(
             browser, running.url, size=PHONE, theme="dark", storage_state=cookies, has_touch=True
         ) as (page, _):
@@ -60,10 +60,12 @@ def trade(running: Service) -> None:
         time.sleep(PAUSE_S)
 
 
-def take(page: Page, address: str, file: Path) -> None:
-    """A picture of what a window shows at first."""
+def take(page: Page, address: str, file: Path, *, closer: int = 0) -> None:
+    """A picture of what a window shows at first; of a chart, so many steps closer."""
     page.goto(address)
     visitor.is_live(page)
+    for _ in range(closer):
+        page.get_by_role("application").press("+")
     page.wait_for_timeout(1000)
     file.parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=file, animations="disabled")

@@ -207,7 +207,8 @@ def orders_are_where_the_venue_has_them(floor: Floor) -> None:
 
 
 def signed(fill: "Fill") -> Decimal:
-    return fill.quantity if fill.side == "buy" else -fill.quantity
+    quantity: Decimal = fill.quantity
+    return quantity if fill.side == "buy" else -quantity
 
 
 def positions_are_their_fills_and_the_venues(floor: Floor) -> None:
