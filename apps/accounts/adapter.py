@@ -70,7 +70,7 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 def _cipher(secret: str | bytes) -> Fernet:
     """A cipher of this installation's own: HKDF-SHA256 of its secret key (RFC 5869)."""
     key = HKDF(SHA256(), length=32, salt=None, info=b"pinelab second factor").derive(
-        secret.encode()
+        force_bytes(secret)
     )
     return Fernet(base64.urlsafe_b64encode(key))
 
