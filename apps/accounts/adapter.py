@@ -14,6 +14,7 @@ from django.conf import settings
 from django.forms import BaseForm
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.encoding import force_bytes
 
 from apps.accounts import services
 from apps.accounts.models import User

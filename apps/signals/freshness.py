@@ -126,9 +126,10 @@ def load(cases: Sequence[tuple[Endpoint, Signal | None, ParsedAlert]]) -> Freshn
         for _, signal, reading in cases
         if signal and (digest := meaning(signal, reading)) is not None
     ]
+    rows = SeenIntent.objects.filter(endpoint__in=endpoints, digest__in=digests)
     seen = {
-        (row.endpoint_id, bytes(row.digest)): row.signal_id
-        for row in SeenIntent.objects.filter(endpoint__in=endpoints, digest__in=digests)
+        (endpoint_id, bytes(digest)): signal_id
+        for endpoint_id, digest, signal_id in rows.values_list("endpoint_id", "digest", "signal_id")
     }
     return Freshness(heads, seen)
 

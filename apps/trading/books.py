@@ -194,6 +194,7 @@ def load(
     _read_halts(books)
     _read_orders(books, now=now)
     _read_recent(books, now=now)
+    _read_notional(books, now=now)
     _value(books, _read_positions(books), marks)
     _begin_day(books, now=now)
     return books
@@ -276,12 +277,15 @@ def _read_recent(books: dict[UUID, AccountBook], *, now: datetime) -> None:
         for pk, book in books.items()
         if book.limits.max_orders_per_minute is not None or book.limits.duplicate_window_s
     ]
-    recent = Order.objects.filter(account__in=counts, created_at__gte=since, parent=None)
-    for account_id, *placed in recent.values_list(
-        "account_id", "instrument_id", "side", "quantity", "created_at"
-    ):
-        books[account_id].placed.append(Placed(*placed))
+    if counts:
+        recent = Order.objects.filter(account__in=counts, created_at__gte=since, parent=None)
+        for account_id, *placed in recent.values_list(
+            "account_id", "instrument_id", "side", "quantity", "created_at"
+        ):
+            books[account_id].placed.append(Placed(*placed))
 
+
+def _read_notional(books: dict[UUID, AccountBook], *, now: datetime) -> None:
     counted = [pk for pk, book in books.items() if book.limits.max_daily_notional is not None]
     if counted:
         midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
