@@ -97,13 +97,20 @@ def _take(limit: int, *, only: UUID | None = None) -> list[UUID]:
 
 
 def _waiting(limit: int, only: UUID | None = None) -> list[Alert]:
-    rows = (
-        Alert.objects.select_for_update(skip_locked=True, of=("self",))
-        .filter(status=Alert.Status.STORED)
-        .select_related("endpoint", "replay_of")
-        .order_by("received_at")
+    waiting = Alert.objects.filter(status=Alert.Status.STORED).order_by("received_at")
+    if only:
+        waiting = waiting.filter(pk=only)
+    # Whole endpoints: were two pipelines to share one, the alert decided first would overtake the
+    # one before it. The intake's own lock on the row is compatible with this one.
+    endpoints = Endpoint.objects.select_for_update(skip_locked=True, no_key=True).filter(
+        pk__in=waiting.values("endpoint_id")[:limit]
     )
-    return list(rows.filter(pk=only) if only else rows[:limit])
+    rows = waiting.filter(endpoint__in=list(endpoints.order_by("pk").values_list("pk", flat=True)))
+    return list(
+        rows.select_for_update(skip_locked=True, of=("self",)).select_related(
+            "endpoint", "replay_of"
+        )[:limit]
+    )
 
 
 def _take_singly(limit: int) -> int:

@@ -308,8 +308,13 @@ class TestExactlyOneDecision:
 
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(work, range(3)))
+        while pipeline.take():
+            pass
 
         self.check(desk, alerts=60)
+        with acting_for(desk.tenant):
+            # None overtook another on the way.
+            assert not Decision.objects.filter(code="out_of_order").exists()
 
     def check(self, desk: Desk, *, alerts: int) -> None:
         with acting_for(desk.tenant):
