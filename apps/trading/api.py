@@ -193,6 +193,7 @@ class DeploymentsAsked(serializers.Serializer[Any]):
 
 
 class Deployments(IdempotentMixin, Listing[Deployment]):
+    required_scope: ClassVar[dict[str, str]] = {"POST": Scope.MANAGE}
     serializer_class = show.DeploymentOut
     queryset = Deployment.objects
 
@@ -217,6 +218,8 @@ class Deployments(IdempotentMixin, Listing[Deployment]):
 
 
 class DeploymentView(APIView):
+    required_scope: ClassVar[dict[str, str]] = {"PATCH": Scope.MANAGE, "DELETE": Scope.MANAGE}
+
     @extend_schema(operation_id="deployments_get", responses=show.DeploymentOut)
     def get(self, request: Request, deployment_id: UUID) -> Response:
         """One deployment."""

@@ -96,8 +96,8 @@ MATRIX: list[tuple[str, str, Any, list[int]]] = [
     ("POST", "/accounts/{account}/accept-positions", None, [401, 403, 403, 409, 404]),
     ("GET", "/deployments", None, [401, 200, 200, 200, 200]),
     ("GET", "/deployments/{deployment}", None, [401, 200, 200, 200, 404]),
-    ("PATCH", "/deployments/{deployment}", {"is_active": False}, [401, 403, 200, 200, 404]),
-    ("DELETE", "/deployments/{deployment}", None, [401, 403, 204, 204, 404]),
+    ("PATCH", "/deployments/{deployment}", {"is_active": False}, [401, 403, 403, 200, 404]),
+    ("DELETE", "/deployments/{deployment}", None, [401, 403, 403, 204, 404]),
     ("GET", "/orders", None, [401, 200, 200, 200, 200]),
     ("POST", "/orders", ORDER, [401, 403, 201, 201, 422]),
     ("POST", "/orders", {**ORDER, "account_id": "{account}"}, [401, 403, 201, 201, 404]),
@@ -115,7 +115,7 @@ MATRIX: list[tuple[str, str, Any, list[int]]] = [
         "POST",
         "/deployments",
         {"name": "x", "source_id": "{endpoint}", "account_id": "{account}"},
-        [401, 403, 409, 409, 404],
+        [401, 403, 403, 409, 404],
     ),
 ]
 
@@ -424,17 +424,17 @@ class TestDeployments:
     def test_a_life(self, ask: Ask, ids: Ids, alice: Tenant) -> None:
         path = f"/deployments/{ids['deployment']}"
 
-        changed = ask("trader", "PATCH", path, {"sizing": "risk", "size": "0.02"}).json()
-        paused = ask("trader", "PATCH", path, {"is_active": False}).json()
-        ended = ask("trader", "DELETE", path)
+        changed = ask("owner", "PATCH", path, {"sizing": "risk", "size": "0.02"}).json()
+        paused = ask("owner", "PATCH", path, {"is_active": False}).json()
+        ended = ask("owner", "DELETE", path)
         again = ask(
-            "trader", "POST", "/deployments",
+            "owner", "POST", "/deployments",
             {"name": "again", "source_id": ids["endpoint"], "account_id": ids["account"]},
         )  # fmt: skip
 
         assert (changed["sizing"], paused["is_active"]) == ("risk", False)
         assert ended.status_code == 204
-        assert ask("trader", "GET", path).status_code == 404
+        assert ask("owner", "GET", path).status_code == 404
         assert again.status_code == 201, again.content
         with acting_for(alice):
             assert Deployment.objects.count() == 2
@@ -443,7 +443,7 @@ class TestDeployments:
     def test_nonsense_is_refused(self, ask: Ask, ids: Ids, changes: dict[str, Any]) -> None:
         path = f"/deployments/{ids['deployment']}"
 
-        assert ask("trader", "PATCH", path, changes).status_code == 422
+        assert ask("owner", "PATCH", path, changes).status_code == 422
 
 
 class TestHalt:
