@@ -42,7 +42,7 @@ class Freshness:
             return Verdict(
                 "duplicate", "duplicate_signal", "The same signal has been acted on already."
             )
-        fired_at = min(reading.fired_at or _arrival(alert), now)
+        fired_at = _fired_at(reading, alert, now=now)
         head = self.heads.get(_stream(endpoint, signal))
         if head is not None and _precedes(fired_at, head.fired_at):
             late = (head.fired_at - fired_at).total_seconds()
@@ -83,9 +83,7 @@ class Freshness:
                 )
             )
         stream = _stream(endpoint, signal)
-        # As in ``refuses``: one that does not say is as old as its arrival, not as its decision,
-        # which those that arrived meanwhile would all precede.
-        fired_at = min(reading.fired_at or _arrival(alert), now)
+        fired_at = _fired_at(reading, alert, now=now)
         head = self.heads.get(stream)
         if head is None:
             head = self.heads[stream] = StreamHead(
@@ -170,8 +168,12 @@ def _precedes(fired_at: datetime, other: datetime) -> bool:
     return fired_at < other
 
 
-def _arrival(alert: Alert) -> datetime:
-    return (alert.replay_of or alert).received_at
+def _fired_at(reading: ParsedAlert, alert: Alert, *, now: datetime) -> datetime:
+    """When it fired: as it says, or when it first arrived; never later than now.
+
+    Not when it was decided, which those that arrived meanwhile would all precede.
+    """
+    return min(reading.fired_at or (alert.replay_of or alert).received_at, now)
 
 
 def _stream(endpoint: Endpoint, signal: Signal) -> Stream:

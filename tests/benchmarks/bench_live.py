@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from tests import servers
+from tests.benchmarks.bench_intake import free_port
 
 SOCKETS = 200
 PER_S = 50
@@ -223,14 +224,6 @@ async def until_open(port: int) -> None:
             writer.close()
             return
     raise TimeoutError(f"nothing listens on port {port}")
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def quantile(values: list[float], fraction: float) -> float:

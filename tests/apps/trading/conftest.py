@@ -11,7 +11,9 @@ from apps.accounts.models import Membership, Tenant, User
 from apps.core.tenancy import acting_across, acting_for
 from apps.marketdata import feed
 from apps.marketdata.models import Instrument
+from apps.trading.brokers import BROKERS
 from apps.trading.models import BrokerAccount, Order
+from tests.apps.trading.venues import FakeVenue
 from tests.factories import NOON, PASSWORD, make_account, make_instrument, make_order
 
 
@@ -46,6 +48,14 @@ class Market:
     @property
     def at(self) -> Any:
         return NOON + timedelta(minutes=self.minute)
+
+
+@pytest.fixture
+def venue(monkeypatch: pytest.MonkeyPatch) -> FakeVenue:
+    """A venue of the test's own, in place of the paper one."""
+    fake = FakeVenue()
+    monkeypatch.setitem(BROKERS, "paper", fake)
+    return fake
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from apps.accounts.models import Tenant
 from apps.core.models import Event
 from apps.core.tenancy import acting_for
 from apps.trading import desk, sending
-from apps.trading.brokers import BROKERS
 from apps.trading.brokers.base import Execution, VenueOrder
 from apps.trading.models import BrokerAccount, Fill, Order
 from pinelab.embedded import Services
@@ -20,13 +19,6 @@ from tests.apps.trading.venues import FakeVenue, committed
 from tests.factories import NOON
 
 OrderOf = Callable[..., Order]
-
-
-@pytest.fixture
-def venue(monkeypatch: pytest.MonkeyPatch) -> FakeVenue:
-    fake = FakeVenue()
-    monkeypatch.setitem(BROKERS, "paper", fake)
-    return fake
 
 
 def after(seconds: float) -> datetime:

@@ -13,20 +13,12 @@ from apps.core.models import Event
 from apps.core.tenancy import acting_for
 from apps.marketdata.models import Instrument
 from apps.trading import adopting, desk, services
-from apps.trading.brokers import BROKERS
 from apps.trading.models import BrokerAccount, Fill, Order, Position
 from tests.apps.trading.conftest import Market
 from tests.apps.trading.venues import FakeVenue
 from tests.factories import NOON
 
 OrderOf = Callable[..., Order]
-
-
-@pytest.fixture
-def venue(monkeypatch: pytest.MonkeyPatch) -> FakeVenue:
-    fake = FakeVenue()
-    monkeypatch.setitem(BROKERS, "paper", fake)
-    return fake
 
 
 def state(account: BrokerAccount) -> str:
